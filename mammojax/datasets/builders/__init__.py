@@ -1,0 +1,7 @@
+"""One file a data set. A new one is a file here and a line in `BUILDERS`."""
+
+BUILDERS = {
+    "phantom": "mammojax.datasets.builders.phantom:Phantom",
+    "mias": "mammojax.datasets.builders.mias:Mias",
+    "folder": "mammojax.datasets.builders.folder:Folder",
+}

@@ -1,0 +1,100 @@
+"""mini-MIAS (Suckling et al. 1994): 322 digitised films, 8 bits, 200 micron pixels, MLO, both breasts of 161 patients."""
+
+import re
+import tarfile
+from pathlib import Path
+
+from mammojax.datasets.builder import MammogramBuilder
+from mammojax.datasets.labels import Facts
+from mammojax.datasets.record import Source
+from mammojax.errors import UserError
+from mammojax.run import writing
+
+_LINE = re.compile(r"^(mdb(\d{3}))\s+([FGD])\s+(CALC|CIRC|SPIC|MISC|ARCH|ASYM|NORM)\b(.*)$")
+_SIZE = 1024  # pixels a side, clipped or padded by the publishers
+
+
+def read_info(text: str) -> dict[str, list[dict]]:
+    """Findings by image name from `Info.txt`: kind, severity ("B", "M" or ""), and row, column, radius or None.
+
+    In the file y counts from the bottom edge; row = 1023 - y. An image with several lines has several findings.
+    """
+    images: dict[str, list[dict]] = {}
+    for line in text.splitlines():
+        match = _LINE.match(line.strip())
+        if not match:
+            continue  # prose
+        name, _, tissue, kind, rest = match.groups()
+        words = rest.split()
+        severity = words[0] if words and words[0] in ("B", "M") else ""
+        numbers = words[1:4] if severity else []
+        known = len(numbers) == 3 and all(n.isdigit() for n in numbers)  # three lines say *NOTE 3*: widespread
+        place = {}
+        if known:
+            column, y, radius = map(int, numbers)
+            place = {"row": _SIZE - 1 - y, "column": column, "radius": radius}
+        images.setdefault(name, []).append({"tissue": tissue, "kind": kind, "severity": severity, **place})
+    return images
+
+
+def _unpack(archive: Path, folder: Path) -> Path:
+    """Unpacks the pictures and Info.txt of the published archive, flat, skipping what is there; nothing else."""
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                name = Path(member.name).name
+                wanted = re.fullmatch(r"mdb\d{3}\.pgm|Info\.txt", name)
+                if not (wanted and member.isfile()):
+                    continue
+                target = folder / name
+                if target.exists() and target.stat().st_size == member.size:
+                    continue
+                with writing(target) as file:
+                    file.write(tar.extractfile(member).read())
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(f"{archive} cannot be unpacked ({error}); download it again") from error
+    return folder
+
+
+class Mias(MammogramBuilder):
+    """mini-MIAS: digitised films with the whole image's finding; research use only."""
+
+    SCHEMES = ("abnormal", "malignant")
+    HOW = ("download all-mias.tar.gz from the Mammographic Image Analysis Society's mini-MIAS page and give the folder "
+           "that holds it, packed or unpacked")  # fmt: skip
+
+    @staticmethod
+    def find(source: Path, workspace: Path) -> list[Source]:
+        """See `MammogramBuilder.find`. Images 2k-1 and 2k are the two breasts of patient k; laterality is not taken
+        from the film number, since the films' mirrored lettering contradicts Info.txt."""
+        archive = source if source.is_file() else source / "all-mias.tar.gz"
+        if archive.is_file():
+            source = _unpack(archive, workspace)
+        info = next((p for p in (source / "Info.txt", source / "info.txt") if p.is_file()), None)
+        pictures = sorted(source.glob("mdb*.pgm")) if source.is_dir() else []
+        if info is None or not pictures:
+            lacking = "Info.txt" if info is None else "mdb*.pgm"
+            raise UserError(f"{source} is not mini-MIAS: {lacking} is absent; {Mias.HOW}")
+        images = read_info(info.read_text(encoding="latin-1"))
+        found = []
+        for name in sorted(set(images) | {p.stem for p in pictures}):
+            path = source / f"{name}.pgm"
+            findings = images.get(name, [])
+            patient = (int(re.sub(r"\D", "", name) or 0) + 1) // 2
+            found.append(
+                Source(
+                    file=f"{name}.pgm",
+                    path=path,
+                    patient=f"mias-{patient:03d}",
+                    breast=name,
+                    view="MLO",
+                    spacing=(0.2, 0.2),
+                    facts=Facts(
+                        malignant=any(f["severity"] == "M" for f in findings) if findings else None,
+                        abnormal=any(f["kind"] != "NORM" for f in findings) if findings else None,
+                    ),
+                    lesions=tuple(f for f in findings if "row" in f),
+                    missing="" if path.is_file() else "listed in Info.txt, but the file is absent",
+                )
+            )
+        return found

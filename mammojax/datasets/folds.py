@@ -1,0 +1,39 @@
+"""Patient-wise folds: all images of a patient lie in one fold, and each fold gets its share of positive patients."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mammojax.datasets.record import RecordSet
+from mammojax.errors import UserError
+from mammojax.run import write_json
+
+
+def stratified_folds(patients: np.ndarray, labels: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
+    """int32[n]: the fold, 0 .. folds - 1, of every image.
+
+    Patients are stratified by their label (positive if any image is) and shuffled by `seed`; the result does not
+    depend on the order of the images. patients: int[n], any numbering. labels: int[n] in {0, 1}.
+    Raises UserError if a class has fewer patients than there are folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    patients, labels = np.asarray(patients), np.asarray(labels)
+    numbers, inverse = np.unique(patients, return_inverse=True)
+    truth = np.zeros(len(numbers), np.int32)
+    np.maximum.at(truth, inverse, labels)
+    smallest = int(np.bincount(truth, minlength=2).min())
+    if folds < 2 or smallest < folds:
+        raise UserError(f"{folds} folds need at least 2 folds and {folds} patients of each class, got {smallest} "
+                        f"patients of the smaller class; use fewer folds or more data")  # fmt: skip
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    fold_of_patient = np.zeros(len(numbers), np.int32)
+    for fold, (_, held_out) in enumerate(splitter.split(numbers, truth)):
+        fold_of_patient[held_out] = fold
+    return fold_of_patient[inverse]
+
+
+def save_folds(path: Path, records: RecordSet, fold_of: np.ndarray, *, seed: int) -> None:
+    """Writes folds.json: seed and the fold of every record by name."""
+    folds = {record.record: int(fold) for record, fold in zip(records.records, fold_of)}
+    write_json(path, {"seed": seed, "folds": folds})

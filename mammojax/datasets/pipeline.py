@@ -1,0 +1,94 @@
+"""Grain pipelines: the same batches and the same random numbers for any number of workers and threads.
+
+Grain's MapDataset is used and not its DataLoader, which batches per worker and so gives other batches for two workers
+than for one.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import grain
+import numpy as np
+
+from mammojax.datasets.record import RecordSet
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes of a crop; all zero leaves it as it is.
+
+    flip: probability of an up-down flip (the chest wall stays left). rotation: degrees, drawn from +-rotation.
+    scaling: drawn log-uniformly from 1/(1+scaling) to 1+scaling. intensity: contrast and brightness, drawn from
+    1 +- intensity and +- intensity/2 of the image's own range.
+    """
+
+    flip: float = 0.0
+    rotation: float = 0.0
+    scaling: float = 0.0
+    intensity: float = 0.0
+
+
+def augment(image: np.ndarray, bits: int, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """uint16[h, w]: a randomly changed copy of a crop of the same size; background (0) stays background.
+
+    image: uint16[h, w] with values in [0, 2**bits - 1]. The chest wall (left edge, middle row) is the fixed point of
+    rotation and scaling, so that the breast stays attached to it.
+    """
+    from scipy import ndimage
+
+    flip = rng.random() < augmentation.flip
+    angle = np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))
+    scale = (1 + augmentation.scaling) ** rng.uniform(-1, 1)
+    contrast = 1 + rng.uniform(-augmentation.intensity, augmentation.intensity)
+    brightness = rng.uniform(-augmentation.intensity, augmentation.intensity) / 2
+    if flip:
+        image = image[::-1]
+    if angle or scale != 1:
+        cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
+        back = np.array([[cosine, -sine], [sine, cosine]])  # output to input coordinates
+        centre = np.array([(image.shape[0] - 1) / 2, 0.0])
+        image = ndimage.affine_transform(image, back, centre - back @ centre, order=1, output=np.float32)
+    if contrast != 1 or brightness:
+        tissue = image > 0
+        top = float(image.max())
+        image = np.where(tissue, np.maximum(contrast * image + brightness * top, 1), 0)
+    return np.clip(np.rint(image), 0, 2**bits - 1).astype(np.uint16)
+
+
+class _Augment(grain.transforms.RandomMap):
+    def __init__(self, augmentation: Augmentation):
+        self._augmentation = augmentation
+
+    def random_map(self, element: dict, rng: np.random.Generator) -> dict:
+        return {**element, "image": augment(element["image"], element["bits"], self._augmentation, rng)}
+
+
+def crops(records: RecordSet, indices: Sequence[int], *, augmentation: Augmentation | None, seed: int,
+          transform, workers: int = 0, threads: int = 2) -> Iterator[dict]:  # fmt: skip
+    """Yields the elements of `records` at `indices`, in that order, augmented and transformed.
+
+    transform(element) -> element: a picklable function, applied in the workers. augmentation: None for none; its
+    random numbers are determined by seed and by the position in `indices`. workers: processes (absl flags must be
+    parsed, see Grain); 0 reads with `threads` threads in this process.
+    """
+    dataset = grain.MapDataset.source(_Selected(records, tuple(map(int, indices)))).seed(seed)
+    if augmentation is not None:
+        dataset = dataset.random_map(_Augment(augmentation))
+    dataset = dataset.map(transform)
+    reading = dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads))
+    if workers:
+        reading = reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    yield from reading
+
+
+class _Selected:
+    """A random-access view of chosen records."""
+
+    def __init__(self, records: RecordSet, indices: tuple[int, ...]):
+        self._records, self._indices = records, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, i: int) -> dict:
+        return self._records[self._indices[i]]

@@ -1,0 +1,166 @@
+"""The front door of the pairwise AUC losses: checks, masks, weights, and the choice of implementation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mammojax.losses import materialized, tiled
+from mammojax.losses.surrogates import surrogate as make_surrogate
+
+IMPLEMENTATIONS = {"materialized": materialized.pair_sum, "tiled": tiled.pair_sum}
+
+
+def pairwise_auc_loss(
+    scores: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    surrogate: str = "logistic",
+    implementation: str = "auto",
+    reduction: str = "mean",
+    margin: float = 0.0,
+    temperature: float = 1.0,
+) -> jax.Array:
+    r"""The surrogate of 1 - AUC over all pairs of a positive and a negative sample: a scalar, 0 when a class
+    is missing.
+
+    With positives :math:`p_i` and negatives :math:`n_j`, sample weights w, and the surrogate l of
+    `surrogates.py`,
+
+    .. math:: L = \frac{\sum_{ij} w_i w_j \, l((n_j - p_i + m) / t)}{\sum_i w_i \sum_j w_j}
+
+    Eqs. (2) and (4) of Sulam et al. 2017 without the regulariser. Differentiable in `scores`, twice and more,
+    under jit, vmap and shard_map. A score that is NaN or infinite makes the loss and its gradient NaN, unless
+    it is masked.
+
+    Args: scores: float[n], logits: larger is more suspicious. Half precision is computed in float32. labels:
+      int[n] in {0, 1}; booleans and floats are taken too. What is masked may hold anything. where: bool[n],
+      False for samples that do not exist (padding). They enter neither value nor gradient. weights: float[n],
+      at least zero; a pair weighs the product of its two. They are constants: no gradient flows to them.
+      surrogate: logistic, squared_hinge, hinge, square, sigmoid. implementation: materialized (the
+      specification, O(P N) memory), tiled (exact, O(P + N) memory), fast (linear time),
+        or auto (see `choose_implementation`).
+      reduction: mean over pairs, or sum.
+      margin, temperature: m and t above, Python floats.
+
+    Raises: ValueError: shapes differ or are not one-dimensional, labels outside {0, 1} (where they are not
+      traced), a name that
+        is not known.
+
+    >>> scores = jnp.array([2.0, -1.0, 0.5])
+    >>> labels = jnp.array([1, 0, 0])
+    >>> print(f"{pairwise_auc_loss(scores, labels):.4f}")
+    0.1250
+    """
+    scores, positive, negative = class_weights(scores, labels, where, weights)
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"unknown reduction {reduction!r}; choose mean or sum")
+    total = pairwise_sum(
+        scores,
+        positive,
+        negative,
+        surrogate=surrogate,
+        implementation=implementation,
+        margin=margin,
+        temperature=temperature,
+    )
+    if reduction == "sum":
+        return total
+    pairs = jnp.sum(positive) * jnp.sum(negative)
+    return total / jnp.where(pairs > 0, pairs, 1)
+
+
+def pairwise_sum(
+    scores: jax.Array,
+    positive_weights: jax.Array,
+    negative_weights: jax.Array,
+    *,
+    surrogate: str = "logistic",
+    implementation: str = "auto",
+    margin: float = 0.0,
+    temperature: float = 1.0,
+) -> jax.Array:
+    """Sum over all (i, j) of positive_weights[i] * negative_weights[j] * l(scores[j] - scores[i]), by any
+    implementation.
+
+    What `pairwise_auc_loss` is made of, for losses whose two sides are not the two classes of one batch.
+    scores: float[n]. positive_weights, negative_weights: float[n], at least zero, constants. Other arguments,
+    non-finite scores, errors: as there.
+    """
+    if implementation == "auto":
+        implementation = choose_implementation(scores.shape[0], surrogate)[0]
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"unknown implementation {implementation!r}; choose auto, {', '.join(IMPLEMENTATIONS)}"
+        )
+    pair = make_surrogate(surrogate, margin=margin, temperature=temperature)
+    finite = jnp.isfinite(scores)
+    total = IMPLEMENTATIONS[implementation](
+        jnp.where(finite, scores, 0), positive_weights, negative_weights, pair
+    )
+    # a factor, so that the gradient becomes NaN too
+    return total * jnp.where(jnp.all(finite), 1, jnp.nan).astype(total.dtype)
+
+
+def choose_implementation(size: int, surrogate: str = "logistic") -> tuple[str, str]:
+    """The implementation that `auto` takes for `size` scores, and why.
+
+    >>> choose_implementation(100)[0]
+    'tiled'
+    """
+    return "tiled", "exact, and no pair matrix"
+
+
+def class_weights(scores, labels, where, weights):
+    """Checked: the scores in float32 or float64, zero where masked; the weights of positives and of negatives."""
+    scores, labels = jnp.asarray(scores), jnp.asarray(labels)
+    if scores.ndim != 1:
+        raise ValueError(
+            f"scores must be one-dimensional, got {_shape(scores)}; "
+            "flatten them, or jax.vmap over the leading axes"
+        )
+    for name, array, remedy in (
+        ("labels", labels, "pass one label per score"),
+        ("where", where, "pass one bool per score"),
+        ("weights", weights, "pass one weight per score"),
+    ):
+        if array is not None and jnp.shape(array) != scores.shape:
+            raise ValueError(
+                f"scores and {name} differ in shape: {_shape(scores)} and {_shape(jnp.asarray(array))}; "
+                f"{remedy}"
+            )
+    if not jnp.issubdtype(scores.dtype, jnp.floating):
+        raise ValueError(
+            f"scores must be floating point logits, got {_shape(scores)}; "
+            "convert them, or check the order of arguments"
+        )
+    where = jnp.ones(scores.shape, bool) if where is None else jnp.asarray(where).astype(bool)
+    _check_labels(labels, where)
+    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    scores = jnp.where(where, scores, 0)
+    weights = (
+        jnp.ones_like(scores)
+        if weights is None
+        else jax.lax.stop_gradient(jnp.asarray(weights, scores.dtype))
+    )
+    weights = jnp.where(where, weights, 0)
+    zero = jnp.zeros_like(weights)
+    return scores, jnp.where(labels == 1, weights, zero), jnp.where(labels == 0, weights, zero)
+
+
+def _check_labels(labels, where):
+    if isinstance(labels, jax.core.Tracer) or isinstance(where, jax.core.Tracer):
+        return
+    wrong = np.asarray(where & (labels != 0) & (labels != 1))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(
+            f"labels must be 0 or 1, got {np.asarray(labels)[at]} at position {at} "
+            f"and {int(wrong.sum()) - 1} more like it; "
+            "map the classes to 0 and 1, or mask these samples with where="
+        )
+
+
+def _shape(array):
+    return f"{array.dtype}[{','.join(map(str, array.shape))}]"

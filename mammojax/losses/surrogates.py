@@ -1,0 +1,123 @@
+"""One pair of scores: the value and the derivatives of each surrogate of the AUC's step function.
+
+A pair is a positive score p and a negative score n; d = n - p is how far it stands on the wrong side. With
+margin m and temperature t the pair sees x = (d + m) / t, and costs
+
+    logistic        log(1 + exp(x))          eq. (4) of Sulam et al. 2017
+    sigmoid         1 / (1 + exp(-x))        Yan et al. 2003; Herschtal and Raskutti 2004
+    hinge           max(0, 1 + x)            Joachims 2005
+    squared_hinge   max(0, 1 + x)^2          Rust and Hocking 2023
+    square          (1 + x)^2                Gao et al. 2013
+
+Small values and small slopes are computed as such, never as one minus something near one.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Pointwise = Callable[[jax.Array], jax.Array]
+
+
+class Surrogate(NamedTuple):
+    """A surrogate with its margin and temperature: `value`, `slope` and `curvature` are functions of d = n -
+    p.
+
+    `value` and `slope` carry the derivatives that are written here, so differentiating them is accurate
+    everywhere.
+    """
+
+    name: str
+    margin: float
+    temperature: float
+    value: Pointwise
+    slope: Pointwise
+    curvature: Pointwise
+
+
+def sigma(x: jax.Array) -> jax.Array:
+    """1 / (1 + exp(-x)), accurate to a few units in the last place in both tails."""
+    e = jnp.exp(-jnp.abs(x))
+    return jnp.where(x < 0, e, 1) / (1 + e)
+
+
+def softplus(x: jax.Array) -> jax.Array:
+    """log(1 + exp(x)) without overflow."""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+def _sigma_slope(x: jax.Array) -> jax.Array:
+    e = jnp.exp(-jnp.abs(x))
+    return e / jnp.square(1 + e)
+
+
+def _sigma_curvature(x: jax.Array) -> jax.Array:
+    e = jnp.exp(-jnp.abs(x))
+    return -jnp.sign(x) * e * (1 - e) / (1 + e) ** 3
+
+
+def _step(x: jax.Array) -> jax.Array:
+    return (x > 0).astype(x.dtype)
+
+
+_TABLE: dict[str, tuple[Pointwise, Pointwise, Pointwise]] = {
+    "logistic": (softplus, sigma, _sigma_slope),
+    "sigmoid": (sigma, _sigma_slope, _sigma_curvature),
+    "hinge": (lambda x: jnp.maximum(0, 1 + x), lambda x: _step(1 + x), jnp.zeros_like),
+    "squared_hinge": (
+        lambda x: jnp.square(jnp.maximum(0, 1 + x)),
+        lambda x: 2 * jnp.maximum(0, 1 + x),
+        lambda x: 2 * _step(1 + x),
+    ),
+    "square": (lambda x: jnp.square(1 + x), lambda x: 2 * (1 + x), lambda x: jnp.full_like(x, 2)),
+}
+NAMES = tuple(_TABLE)
+
+
+def surrogate(name: str, *, margin: float = 0.0, temperature: float = 1.0) -> Surrogate:
+    """The surrogate called `name` with its margin and temperature.
+
+    Raises ValueError for an unknown name, a margin that is not finite, or a temperature that is not above
+    zero.
+    """
+    if name not in _TABLE:
+        raise ValueError(f"unknown surrogate {name!r}; choose one of {', '.join(NAMES)}")
+    try:
+        margin, temperature = float(margin), float(temperature)
+    except TypeError as error:  # a traced array: the tables of `fast` are built from these numbers
+        raise ValueError(
+            f"margin and temperature are constants of the program, got {margin!r} and {temperature!r}; "
+            "pass Python floats (static_argnames under jit)"
+        ) from error
+    if not -1e30 < margin < 1e30:
+        raise ValueError(f"margin must be finite, got {margin}")
+    if not 0 < temperature < 1e30:
+        raise ValueError(f"temperature must be positive and finite, got {temperature}")
+    value, slope, curvature = (
+        _of_difference(function, order, margin, temperature) for order, function in enumerate(_TABLE[name])
+    )
+    return Surrogate(
+        name,
+        margin,
+        temperature,
+        _chain(value, _chain(slope, curvature)),
+        _chain(slope, curvature),
+        curvature,
+    )
+
+
+def _of_difference(function: Pointwise, order: int, margin: float, temperature: float) -> Pointwise:
+    """The `order`-th derivative by d of l((d + m) / t), given `function`, that of l by its own argument."""
+    if margin == 0 and temperature == 1:
+        return function
+    scale = temperature**-order
+    return lambda d: scale * function((d + margin) / temperature)
+
+
+def _chain(function: Pointwise, derivative: Pointwise) -> Pointwise:
+    """`function` with `derivative` as its derivative: |x| and max as written are wrong at their kinks."""
+    differentiable = jax.custom_jvp(function)
+    differentiable.defjvps(lambda tangent, value, d: tangent * derivative(d))
+    return differentiable

@@ -1,0 +1,120 @@
+"""Batches for the two stages: representations from the cache (stage one), pixels of crops (stage two).
+
+The order of epoch e is a function of the seed and e alone, so a resumed run sees what it would have seen.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import grain
+import numpy as np
+
+from mammojax.datasets import pipeline
+from mammojax.datasets.pipeline import Augmentation
+from mammojax.datasets.record import RecordSet
+from mammojax.training.representations import Prepare, Representations
+from mammojax.training.step import Batch
+
+
+class _Samples:
+    """Training samples by position: position (the sample's slot in the buffers) and record number."""
+
+    def __init__(self, indices: Sequence[int]):
+        self._indices = [int(i) for i in indices]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, slot: int) -> dict:
+        return {"slot": slot, "index": self._indices[slot]}
+
+
+class _ReadCopy(grain.transforms.RandomMap):
+    """Adds the representation of a randomly chosen copy."""
+
+    def __init__(self, representations: Representations):
+        self._representations = representations
+
+    def random_map(self, element: dict, rng: np.random.Generator) -> dict:
+        copy = int(rng.integers(self._representations.copies))
+        return {**element, "inputs": self._representations.read(element["index"], copy)}
+
+
+def padded(elements: dict, labels: np.ndarray, size: int, plan=None) -> Batch:
+    """A batch of `size` from up to as many elements; padding repeats the first element and is masked."""
+    n = len(elements["slot"])
+    fill = np.concatenate([np.arange(n), np.zeros(size - n, int)])
+    return Batch(
+        inputs=np.asarray(elements["inputs"], np.float32)[fill],
+        labels=labels[np.asarray(elements["index"])[fill]].astype(np.int32),
+        ids=np.asarray(elements["slot"], np.int32)[fill],
+        where=np.arange(size) < n,
+        plan=plan,
+    )
+
+
+def representation_batches(representations: Representations, indices: Sequence[int], labels: np.ndarray, *,
+                           batch: int, seed: int, group: int = 1) -> Callable[[int], Iterator[tuple[Batch, ...]]]:  # fmt: skip
+    """batches(epoch) of the records `indices`, shuffled anew every epoch, in groups of `group` batches (0: all)."""
+    n = len(indices)
+    endless = grain.MapDataset.source(_Samples(indices)).seed(seed).shuffle().repeat()
+    endless = endless.random_map(_ReadCopy(representations))
+
+    def batches(epoch: int) -> Iterator[tuple[Batch, ...]]:
+        one = endless[epoch * n : (epoch + 1) * n].batch(batch, drop_remainder=False)
+        gathered: list[Batch] = []
+        for elements in one.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)):
+            gathered.append(padded(elements, labels, batch))
+            if len(gathered) == group:
+                yield tuple(gathered)
+                gathered = []
+        if gathered:
+            yield tuple(gathered)
+
+    return batches
+
+
+def steps_per_epoch(samples: int, *, batch: int, group: int = 1) -> int:
+    """Optimiser steps an epoch."""
+    batches = -(-samples // batch)
+    return 1 if group == 0 else -(-batches // group)
+
+
+def evaluation_batches(representations: Representations, indices: Sequence[int], labels: np.ndarray, *,
+                       batch: int) -> Iterator[Batch]:  # fmt: skip
+    """Plain copies of the records `indices`, in order; the last batch is padded."""
+    for begin in range(0, len(indices), batch):
+        chosen = [int(i) for i in indices[begin : begin + batch]]
+        values = {"slot": np.arange(len(chosen)), "index": chosen, "inputs": [representations.read(i) for i in chosen]}
+        yield padded(values, labels, batch)
+
+
+def score_all(score: Callable, batches: Iterator[Batch]) -> np.ndarray:
+    """float32[n]: scores of all batches in order, padding removed."""
+    return np.concatenate([np.asarray(score(b))[np.asarray(b.where)] for b in batches])
+
+
+def pixel_batches(records: RecordSet, indices: Sequence[int], labels: np.ndarray, plans: Sequence, *, batch: int,
+                  seed: int, augmentation: Augmentation | None = None, shuffle: bool = True,
+                  workers: int = 0) -> Callable[[int], Iterator[tuple[Batch, ...]]]:  # fmt: skip
+    """batches(epoch) of prepared pixels; every batch has one plan, the order of batches is shuffled.
+
+    plans: the plan of every record of `records`. The pairwise loss does not need both classes in a batch: the buffers
+    supply them.
+    """
+    slots = {int(i): slot for slot, i in enumerate(indices)}
+
+    def batches(epoch: int) -> Iterator[tuple[Batch, ...]]:
+        rng = np.random.default_rng([seed, epoch])
+        by_plan: dict = {}
+        for i in rng.permutation(indices) if shuffle else indices:
+            by_plan.setdefault(plans[int(i)], []).append(int(i))
+        parts = [(plan, chosen[k : k + batch]) for plan, chosen in by_plan.items() for k in range(0, len(chosen), batch)]
+        parts = [parts[k] for k in (rng.permutation(len(parts)) if shuffle else range(len(parts)))]
+        elements = pipeline.crops(records, [i for _, chosen in parts for i in chosen], augmentation=augmentation,
+                                  workers=workers, seed=int(rng.integers(2**31)), transform=Prepare(plans))  # fmt: skip
+        for plan, chosen in parts:
+            inputs = [next(elements)["input"] for _ in chosen]
+            values = {"inputs": inputs, "index": chosen, "slot": [slots[i] for i in chosen]}
+            yield (padded(values, labels, batch, plan),)
+
+    return batches

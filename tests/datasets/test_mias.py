@@ -1,0 +1,89 @@
+"""The mini-MIAS builder on files of its form, and on the real Info.txt."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+
+from mammojax.datasets.builders.mias import Mias, read_info
+from mammojax.errors import UserError
+
+INFO = """INFORMATION ABOUT THE FILMS
+mdb001 G CIRC B 535 425 197
+mdb002 G CIRC M 522 280 69
+mdb003 D NORM 
+mdb004 F CALC M *NOTE 3*
+mdb004 F CIRC B 477 133 30
+mdb005 F CIRC B 477 133
+"""
+
+
+def pgm(value: int) -> bytes:
+    return b"P5\n8 8\n255\n" + bytes([value]) * 64
+
+
+def archive_of(folder, names=("mdb001", "mdb002", "mdb003", "mdb004", "mdb005")):
+    with tarfile.open(folder / "all-mias.tar.gz", "w:gz") as tar:
+        members = {f"./{n}.pgm": pgm(7) for n in names} | {"Info.txt": INFO.encode(), "../../evil.pgm": b"x",
+                                                           "README": b"prose"}  # fmt: skip
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+
+
+def test_rows_count_from_the_top_and_malformed_places_are_no_lesions():
+    images = read_info(INFO)
+    assert images["mdb001"][0] == {"tissue": "G", "kind": "CIRC", "severity": "B", "row": 1023 - 425, "column": 535,
+                                   "radius": 197}  # fmt: skip
+    assert [f["severity"] for f in images["mdb004"]] == ["M", "B"] and "row" not in images["mdb004"][0]
+    assert "row" not in images["mdb005"][0] and images["mdb003"][0]["kind"] == "NORM"
+
+
+def test_packed_and_unpacked_archives_give_the_same_images_and_labels(tmp_path):
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    archive_of(packed)
+    found = Mias.find(packed, tmp_path / "work")
+    assert [s.file for s in found] == [f"mdb00{k}.pgm" for k in range(1, 6)]
+    assert [s.facts.malignant for s in found] == [False, True, False, True, False]  # the worst finding counts
+    assert [s.facts.abnormal for s in found] == [True, True, False, True, True]
+    assert [s.patient for s in found] == ["mias-001", "mias-001", "mias-002", "mias-002", "mias-003"]
+    assert not (tmp_path / "evil.pgm").exists() and not (tmp_path.parent / "evil.pgm").exists()
+    again = Mias.find(tmp_path / "work", tmp_path / "elsewhere")
+    assert [(s.file, s.facts) for s in again] == [(s.file, s.facts) for s in found]
+
+
+def test_an_image_without_file_and_a_file_without_line_are_both_listed(tmp_path):
+    archive_of(tmp_path, names=("mdb001", "mdb009"))
+    found = {s.file: s for s in Mias.find(tmp_path, tmp_path / "work")}
+    assert found["mdb002.pgm"].missing.startswith("listed in Info.txt")
+    assert found["mdb009.pgm"].facts.malignant is None
+
+
+def test_a_folder_of_another_kind_says_what_is_lacking_and_how_to_get_it(tmp_path):
+    (tmp_path / "picture.dcm").write_bytes(b"")
+    with pytest.raises(UserError, match="not mini-MIAS: Info.txt is absent; download"):
+        Mias.find(tmp_path, tmp_path / "work")
+
+
+def test_a_broken_archive_is_a_one_line_error(tmp_path):
+    archive_of(tmp_path)
+    data = (tmp_path / "all-mias.tar.gz").read_bytes()
+    (tmp_path / "all-mias.tar.gz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        Mias.find(tmp_path, tmp_path / "work")
+
+
+def test_the_real_table_has_the_published_findings(shared):
+    with tarfile.open(shared / "data/mias/all-mias.tar.gz") as tar:
+        text = tar.extractfile("Info.txt").read().decode("latin-1")
+    images = read_info(text)
+    assert len(images) == 196 and sum(map(len, images.values())) == 200
+    assert sum("row" in f for findings in images.values() for f in findings) == 73
+    kinds = [{f["severity"] for f in findings} for findings in images.values()]
+    malignant = sum("M" in k for k in kinds)
+    normal = sum(k == {""} for k in kinds)
+    assert (normal, malignant, len(images) - normal - malignant) == (124, 32, 40)
+    assert np.median([f["radius"] for fs in images.values() for f in fs if "row" in f]) < 100
