@@ -15,7 +15,10 @@ from mammojax.errors import UserError
 
 def say(text: str) -> None:
     """A line for the reader of the terminal."""
-    print(text, flush=True)
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stdout)  # above a progress bar, if there is one
+    sys.stdout.flush()
 
 
 def track(items: Iterable, *, total: int, description: str, initial: int = 0) -> Iterable:
@@ -24,7 +27,7 @@ def track(items: Iterable, *, total: int, description: str, initial: int = 0) ->
 
     every = 0.5 if sys.stderr.isatty() else 10.0  # a log file needs no animation
     return tqdm(items, total=total, desc=description, initial=initial, delay=2, mininterval=every, file=sys.stderr,
-                dynamic_ncols=True)  # fmt: skip
+                dynamic_ncols=True, leave=False)  # fmt: skip
 
 
 def run(main: Callable, *, config: str | None = None) -> None:

@@ -11,30 +11,31 @@ Examples:
 from pathlib import Path
 
 from launch import command_line
-from launch.command_line import say
+from launch.command_line import say, track
 
 
 def main(config, arguments: list[str]) -> None:
     from launch.evaluate import evaluated
     from launch.prepare import describe, prepared
     from launch.scan import network
-    from launch.train import cell, splits
+    from launch.train import cell, inputs, splits
     from mammojax import run
-    from mammojax.evaluation.crossval import check_arm
+    from mammojax.evaluation.cells import check_arm, describe_cell
 
     command_line.no_arguments(arguments)
-    for arm in config.crossval.arms:
+    arms = config.crossval.arms
+    for arm in arms:
         check_arm(arm)
     run.record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
     describe(records)
+    parts = splits(config, records)
     net = network(config)
     say(f"scanning network: {net.provenance}")
-    parts = splits(config, records)
-    for arm in config.crossval.arms:
-        for part in parts:
-            cell(config, arm, part, records, net)
-    say(f"report: {evaluated(Path(config.run))}")
+    read = inputs(config, arms, records, net)
+    for arm, part in track([(a, p) for a in arms for p in parts], total=len(arms) * len(parts), description="cells"):
+        say(describe_cell(cell(config, arm, part, records, read)))
+    say(f"report: {evaluated(Path(config.run), config.to_dict())}")
 
 
 if __name__ == "__main__":

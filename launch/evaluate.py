@@ -19,24 +19,25 @@ if __name__ == "__main__":
     RUN = flags.DEFINE_string("run", "", "the run directory")
 
 
-def evaluated(directory: Path) -> Path:
+def evaluated(directory: Path, config: dict) -> Path:
     """Writes all results of a run; prints the table and returns the report's path."""
-    from mammojax import run
     from mammojax.evaluation.results import write_results
 
     command = shlex.join(["python", "-m", f"launch.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
-    table, report = write_results(directory, run.read_json(directory / "config.json"), command=command)
+    table, report = write_results(directory, config, command=command)
     say("\n" + table)
     return report
 
 
 def main(arguments: list[str]) -> None:
+    from mammojax import run
     from mammojax.errors import UserError
 
     command_line.no_arguments(arguments)
     if not RUN.value:
         raise UserError("--run is empty; give a run directory, such as --run=runs/phantom")
-    say(f"report: {evaluated(Path(RUN.value))}")
+    directory = Path(RUN.value)
+    say(f"report: {evaluated(directory, run.read_json(directory / 'config.json'))}")
 
 
 if __name__ == "__main__":

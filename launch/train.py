@@ -30,27 +30,46 @@ def splits(config, records) -> list:
     return [split(records, fold_of, k, inner=config.training.inner, seed=config.seed) for k in range(folds)]
 
 
-def cell(config, arm: str, parts, records, net) -> Path:
-    """Trains one arm on one fold, or reuses it; the cell's folder."""
+def inputs(config, arms, records, net) -> dict:
+    """What the cells of these arms read: representations (stage one), features (baseline 1), plans (stage two)."""
     from launch.scan import cache_folder, scanned
-    from mammojax.evaluation import crossval
-    from mammojax.evaluation.finetune import finetune_cell
+    from mammojax.evaluation import cells
+    from mammojax.models.scanning import plan
     from mammojax.training.whole_image import whole_image_features
 
-    crossval.check_arm(arm)
-    directory, about = Path(config.run), {"seed": config.seed, "say": say}
-    if arm == "resize224_svm":
-        features, key = whole_image_features(records, net, cache_folder(config), track=track,
-                                             say=lambda text: None)  # fmt: skip
-        return crossval.baseline_cell(directory, arm, parts, records, features, features_key=key, **about)
-    training = config.training.to_dict()
+    for arm in arms:
+        cells.check_arm(arm)
+    read = {"network": net}
+    if cells.BASELINE in arms:
+        read["features"] = whole_image_features(records, net, cache_folder(config), track=track, say=say)
+    if set(arms) - {cells.BASELINE}:
+        read["representations"] = scanned(config, records, net)
+    if any(arm.endswith(cells.FINETUNED) for arm in arms):
+        read["plans"] = [plan((r.height, r.width), net.backbone, config.model.np, tap=net.tap,
+                              max_side=config.model.max_side or None) for r in records.records]  # fmt: skip
+    return read
+
+
+def cell(config, arm: str, parts, records, read: dict) -> Path:
+    """Trains one arm on one fold, or reuses it; the cell's folder. read: from `inputs`."""
+    from mammojax.datasets.pipeline import Augmentation
+    from mammojax.evaluation import cells
+
+    where, about = (Path(config.run), arm, parts, records), {"seed": config.seed, "say": say}
+    if arm == cells.BASELINE:
+        features, key = read["features"]
+        return cells.baseline_cell(*where, features, features_key=key, **about)
     classifier = {name: getattr(config.model, name) for name in ("filters", "hidden", "dropout")}
-    recipe = crossval.Recipe(**training, **classifier)
-    pair_loss = crossval.PairLoss(**config.loss.to_dict())
-    cache = scanned(config, records, net)
-    folder = crossval.train_cell(directory, arm, parts, records, cache, recipe=recipe, pair_loss=pair_loss,
-                                 track=track, **about)  # fmt: skip
-    return folder
+    recipe = cells.Recipe(**config.training.to_dict(), **classifier)
+    pair_loss = cells.PairLoss(**config.loss.to_dict())
+    if not arm.endswith(cells.FINETUNED):
+        return cells.train_cell(*where, read["representations"], recipe=recipe, pair_loss=pair_loss, track=track,
+                                **about)  # fmt: skip
+    cell(config, arm.removesuffix(cells.FINETUNED), parts, records, read)
+    return cells.finetune_cell(*where, read["network"], read["plans"], recipe=recipe, pair_loss=pair_loss,
+                               finetuning=cells.Finetuning(**config.finetune.to_dict()), track=track,
+                               augmentation=Augmentation(**config.augmentation.to_dict()),
+                               workers=config.scan.workers, **about)  # fmt: skip
 
 
 def main(config, arguments: list[str]) -> None:
@@ -58,16 +77,18 @@ def main(config, arguments: list[str]) -> None:
     from launch.scan import network
     from mammojax import run
     from mammojax.errors import UserError
-    from mammojax.evaluation.crossval import describe_cell
+    from mammojax.evaluation.cells import check_arm, describe_cell
 
     command_line.no_arguments(arguments)
+    check_arm(ARM.value)
     if FOLD.value >= config.crossval.folds:
         raise UserError(f"--fold={FOLD.value}, expected 0 to {config.crossval.folds - 1} (config.crossval.folds)")
     run.record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
     describe(records)
     parts = splits(config, records)[FOLD.value]
-    say(describe_cell(cell(config, ARM.value, parts, records, network(config))))
+    read = inputs(config, [ARM.value], records, network(config))
+    say(describe_cell(cell(config, ARM.value, parts, records, read)))
 
 
 if __name__ == "__main__":

@@ -46,8 +46,12 @@ def augment(image: np.ndarray, bits: int, augmentation: Augmentation, rng: np.ra
     if angle or scale != 1:
         cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
         back = np.array([[cosine, -sine], [sine, cosine]])  # output to input coordinates
+        # A rotation looks beyond the chest wall: the edge is continued there, or a black wedge would detach the breast.
+        reach = int(np.ceil(abs(sine) * image.shape[0] / 2)) + 1
+        continued = np.pad(image, ((0, 0), (reach, 0)), mode="edge")
         centre = np.array([(image.shape[0] - 1) / 2, 0.0])
-        image = ndimage.affine_transform(image, back, centre - back @ centre, order=1, output=np.float32)
+        offset = centre + (0, reach) - back @ centre
+        image = ndimage.affine_transform(continued, back, offset, image.shape, order=1, output=np.float32)
     if contrast != 1 or brightness:
         tissue = image > 0
         top = float(image.max())

@@ -93,6 +93,16 @@ def score_all(score: Callable, batches: Iterator[Batch]) -> np.ndarray:
     return np.concatenate([np.asarray(score(b))[np.asarray(b.where)] for b in batches])
 
 
+def plan_batches(indices: Sequence[int], plans: Sequence, batch: int) -> Iterator[tuple]:
+    """(plan, record numbers) of batches that have one plan each, in the order of the plans' first records."""
+    by_plan: dict = {}
+    for i in indices:
+        by_plan.setdefault(plans[int(i)], []).append(int(i))
+    for plan, chosen in by_plan.items():
+        for k in range(0, len(chosen), batch):
+            yield plan, chosen[k : k + batch]
+
+
 def pixel_batches(records: RecordSet, indices: Sequence[int], labels: np.ndarray, plans: Sequence, *, batch: int,
                   seed: int, augmentation: Augmentation | None = None, shuffle: bool = True,
                   workers: int = 0) -> Callable[[int], Iterator[tuple[Batch, ...]]]:  # fmt: skip
@@ -105,11 +115,9 @@ def pixel_batches(records: RecordSet, indices: Sequence[int], labels: np.ndarray
 
     def batches(epoch: int) -> Iterator[tuple[Batch, ...]]:
         rng = np.random.default_rng([seed, epoch])
-        by_plan: dict = {}
-        for i in rng.permutation(indices) if shuffle else indices:
-            by_plan.setdefault(plans[int(i)], []).append(int(i))
-        parts = [(plan, chosen[k : k + batch]) for plan, chosen in by_plan.items() for k in range(0, len(chosen), batch)]
-        parts = [parts[k] for k in (rng.permutation(len(parts)) if shuffle else range(len(parts)))]
+        parts = list(plan_batches(rng.permutation(indices) if shuffle else indices, plans, batch))
+        if shuffle:
+            parts = [parts[k] for k in rng.permutation(len(parts))]
         elements = pipeline.crops(records, [i for _, chosen in parts for i in chosen], augmentation=augmentation,
                                   workers=workers, seed=int(rng.integers(2**31)), transform=Prepare(plans))  # fmt: skip
         for plan, chosen in parts:

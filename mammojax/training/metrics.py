@@ -24,12 +24,14 @@ class MetricsFile:
         self._board = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=kept[-1]["step"] + 1 if kept else 0)
 
     def write(self, epoch: int, step: int, **values: float) -> None:
-        """One line; values are plain floats."""
+        """One line; values are plain floats, None for what could not be computed."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch, "step": step, **values}) + "\n")
             file.flush()
             os.fsync(file.fileno())
         for name, value in values.items():
+            if value is None:
+                continue
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
