@@ -28,7 +28,7 @@ def main(config, arguments: list[str]) -> None:
         check_arm(arm)
     run.record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
-    describe(records)
+    describe(config, records)
     parts = splits(config, records)
     net = network(config)
     say(f"scanning network: {net.provenance}")

@@ -32,11 +32,12 @@ def prepared(config):
                    track=track, say=say)  # fmt: skip
 
 
-def describe(records) -> None:
-    """Prints the account of a prepared set."""
+def describe(config, records) -> None:
+    """Prints the account of a prepared set and leaves a copy of it in the run directory."""
     from mammojax.datasets import accounts
 
     ledger = accounts.read_accounts(records.directory)
+    accounts.write_accounts(Path(config.run), ledger)
     tally = accounts.counts(ledger)
     say(f"{records.name} ({records.scheme}): {len(records)} images of {len(set(records.patients))} patients, "
         f"{int(records.labels.sum())} positive; files found {tally['found']} = used {tally['used']} + dropped "
@@ -51,7 +52,7 @@ def main(config, arguments: list[str]) -> None:
 
     command_line.no_arguments(arguments)
     run.record_settings(Path(config.run), config.to_dict())
-    describe(prepared(config))
+    describe(config, prepared(config))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main(config, arguments: list[str]) -> None:
     command_line.no_arguments(arguments)
     run.record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
-    describe(records)
+    describe(config, records)
     net = network(config)
     say(f"scanning network: {net.provenance}")
     cache = scanned(config, records, net)

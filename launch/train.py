@@ -85,7 +85,7 @@ def main(config, arguments: list[str]) -> None:
         raise UserError(f"--fold={FOLD.value}, expected 0 to {config.crossval.folds - 1} (config.crossval.folds)")
     run.record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
-    describe(records)
+    describe(config, records)
     parts = splits(config, records)[FOLD.value]
     read = inputs(config, [ARM.value], records, network(config))
     say(describe_cell(cell(config, ARM.value, parts, records, read)))

@@ -14,6 +14,9 @@ import tensorflow_datasets as tfds
 from mammojax.datasets.record import Source, features
 
 
+SPLIT = "images"  # TFDS reserves the name "all"
+
+
 class MammogramBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Packs (key, example) pairs; normally called by `mammojax.datasets.prepare.prepare`.
 
@@ -43,7 +46,7 @@ class MammogramBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )  # unshuffled: record i on disk is entry i of the index
 
     def _split_generators(self, dl_manager) -> dict:
-        return {"all": self._generate_examples()}
+        return {SPLIT: self._generate_examples()}
 
     def _generate_examples(self):
         yield from self._examples()

@@ -232,7 +232,7 @@ def _read_example(path: Path) -> dict:
     from array_record.python import array_record_module
 
     reader = array_record_module.ArrayRecordReader(str(path))
-    example = features().deserialize_example_np(reader.read()[0])
+    example = features().deserialize_example_np(reader.read())
     reader.close()
     return {k: v.decode() if isinstance(v, bytes) else v for k, v in example.items()}
 

@@ -138,7 +138,7 @@ class RecordSet:
             import tensorflow_datasets as tfds
 
             builder = tfds.builder_from_directory(self._files)
-            self._source = builder.as_data_source("all")
+            self._source = builder.as_data_source("images")
             if len(self._source) != len(self.records):
                 raise UserError(f"{self._files} holds {len(self._source)} records, its index {len(self.records)}; "
                                 f"remove {self.directory} and prepare again")  # fmt: skip
