@@ -36,16 +36,16 @@ def run(main: Callable, *, config: str | None = None) -> None:
     config: the default of the flag --config, a file of plain data; any field of it is a flag too. Errors that a user
     can mend are one line and exit code 2; others keep their traceback.
     """
-    chosen = config and config_flags.DEFINE_config_file("config", config, "settings, a file of plain data; see configs/")
+    chosen = None if config is None else config_flags.DEFINE_config_file("config", config, "settings, a file of plain data; see configs/")
     document = sys.modules["__main__"].__doc__ or ""
     if any(a in ("--help", "-help", "-h", "--helpfull") for a in sys.argv[1:]):
-        print(_help(document, chosen))
+        print(_help(document, config is not None))
         sys.exit(0)
 
     def parse(argv):
         try:
             rest = flags.FLAGS(argv)
-            if chosen:
+            if chosen is not None:
                 _check(chosen.value)
             return rest
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
@@ -54,7 +54,7 @@ def run(main: Callable, *, config: str | None = None) -> None:
     def guarded(argv):
         logging.set_verbosity(logging.ERROR)
         try:
-            main(*([chosen.value] if chosen else []), argv[1:])
+            main(*([] if chosen is None else [chosen.value]), argv[1:])
         except UserError as error:
             _stop(str(error))
         except KeyboardInterrupt:
@@ -113,7 +113,7 @@ def _flag_error(error: Exception) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _help(document: str, config) -> str:
+def _help(document: str, with_fields: bool) -> str:
     lines = [document.strip(), ""]
     own = [f for f in flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
            if f.name not in ("config", "help")]  # fmt: skip
@@ -121,7 +121,7 @@ def _help(document: str, config) -> str:
         lines.append("Flags:")
         lines += [f"  --{f.name}={f.default_as_str or ''}\n      {f.help}" for f in own]
         lines.append("")
-    if config is not None:
+    if with_fields:
         from configs import default
 
         lines.append("Fields of --config, each a flag, with their defaults (explained in configs/default.py):")

@@ -1,7 +1,7 @@
 """Where the breast is: mask, box and the crop in canonical orientation.
 
-All levels are taken from the picture itself, so that neither an offset of the background nor the scale of the values
-matters. The work is done on a copy reduced to some 512 rows.
+All levels are taken from the picture itself, so that neither an offset of the background nor the scale of
+the values matters. The work is done on a copy reduced to some 512 rows.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,23 @@ from mammojax.images.geometry import Box, Geometry
 from mammojax.images.mammogram import Mammogram, Rejected
 
 _ROWS = 512  # of the reduced copy, about
+_THIN = 0.025  # half the width, as a share of the longer side, of what is too thin to be breast
+_BINS = 256  # of the histogram
+_DENSE = 4.0  # times the thin part of the histogram
+_PEAK = 3.0  # times as dense again must a film base be that is brighter than a third of Otsu's threshold
+_SHARP = 0.75  # a jump within three pixels, as a share of the range of tissue, that no skin makes
 _LEAST = 0.04  # share of the picture below which a mask is not believed
+_UPRIGHT = 0.05  # a lean below this tells no side; breasts that do not fill the frame have 0.08 and more
 
 
 @dataclass(frozen=True, eq=False)
 class Crop:
     """The breast of one mammogram, chest wall at the left.
 
-    image: uint16[h, w], values in [0, 2**bits - 1]. box: in the original. geometry: maps the crop to the original.
-    flipped: whether columns were reversed. side: "left" or "right", where the chest wall lies in the original.
-    mask_fraction: share of the original's pixels that the breast mask covers. warnings: what a reader should know.
+    image: uint16[h, w], values in [0, 2**bits - 1]. box: in the original. geometry: maps the crop to the
+    original. flipped: whether columns were reversed. side: "left" or "right", where the chest wall lies in
+    the original. mask_fraction: share of the original's pixels that the breast mask covers. warnings: what
+    a reader should know.
     """
 
     image: np.ndarray
@@ -39,30 +46,35 @@ class Crop:
 def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
     """The breast's box cut out and flipped so that the chest wall is at the left.
 
-    margin: what the box is grown by, as a share of its longer side. If no plausible mask is found the whole frame is
-    kept, and a warning says so. Raises Rejected for a picture without content.
+    margin: what the box is grown by, as a share of its longer side. If no plausible mask is found the whole
+    frame is kept, and a warning says so. Raises Rejected for a picture without content.
     """
     pixels = mammogram.pixels
     if pixels.size == 0 or pixels.min() == pixels.max():
         raise Rejected("empty picture: no breast can be found")
-    mask = breast_mask(pixels, mammogram.bits)
+    mask, warnings = breast_mask(pixels, mammogram.bits), []
     fraction = float(mask.mean())
-    warnings = []
     if fraction < _LEAST:
-        warnings.append(f"the breast mask covers {fraction:.1%} of the picture and was not believed; the whole frame is kept")
-        mask = np.ones(pixels.shape, bool) if not mask.any() else mask
+        warnings.append(f"the breast mask covers {fraction:.1%} of the picture, less than {_LEAST:.0%}, and "
+                        "was not believed; the whole frame is kept")  # fmt: skip
         box = Box(0, 0, *pixels.shape)
     else:
         box = breast_box(mask, margin=margin)
     side = chest_wall_side(mask)
-    usual = {"L": "left", "R": "right"}.get(mammogram.laterality)
-    if usual and usual != side:
-        warnings.append(f"laterality: the file says {mammogram.laterality}, whose chest wall is usually at the {usual}; "
-                        f"the mask says {side}, which is believed for the orientation")  # fmt: skip
+    usual = {"L": "left", "R": "right"}.get(mammogram.laterality, "")
+    if abs(_lean(mask)) < _UPRIGHT:
+        warnings.append("the mask does not tell where the chest wall is; taken as "
+                        + (f"{usual}, usual for {mammogram.laterality}" if usual else f"{side}"))  # fmt: skip
+        side = usual or side
+    elif usual and usual != side:
+        warnings.append(f"laterality: the file says {mammogram.laterality}, whose chest wall is usually "
+                        f"{usual}; the mask says {side}, which is believed for the orientation")  # fmt: skip
     image, geometry, flipped = pixels[box.slices], Geometry().cropped(box), side == "right"
     if flipped:
         image, geometry = image[:, ::-1], geometry.flipped(box.width)
-    return Crop(np.ascontiguousarray(image), mammogram.bits, box, geometry, flipped, side, fraction, tuple(warnings))
+    return Crop(
+        np.ascontiguousarray(image), mammogram.bits, box, geometry, flipped, side, fraction, tuple(warnings)
+    )
 
 
 def breast_box(mask: np.ndarray, *, margin: float = 0.02) -> Box:
@@ -80,17 +92,21 @@ def breast_box(mask: np.ndarray, *, margin: float = 0.02) -> Box:
 
 
 def chest_wall_side(mask: np.ndarray) -> str:
-    """"left" or "right": where the chest wall lies, the side on which the breast is taller.
+    """ "left" or "right": where the chest wall lies, the side towards which the breast is taller.
 
     mask: bool[h, w], True on the breast. An empty or symmetric mask gives "left".
     """
-    columns = np.flatnonzero(mask.any(axis=0))
-    if not columns.size:
-        return "left"
-    heights = mask[:, columns[0] : columns[-1] + 1].sum(axis=0)
-    n = len(heights)
-    offset = np.arange(n) - (n - 1) / 2
-    return "right" if float((heights * offset).sum()) > 0 else "left"
+    return "right" if _lean(mask) > 0 else "left"
+
+
+def _lean(mask: np.ndarray) -> float:
+    """In [-1, 1]: how far the mask's area lies right (above 0) or left of the middle of its columns."""
+    heights = mask.sum(axis=0)
+    columns = np.flatnonzero(heights)
+    if columns.size < 2:
+        return 0.0
+    heights = heights[columns[0] : columns[-1] + 1]
+    return float(heights @ np.linspace(-1, 1, heights.size) / heights.sum())
 
 
 def breast_mask(pixels: np.ndarray, bits: int) -> np.ndarray:
@@ -116,55 +132,65 @@ def _reduce(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     factor = max(1.0, max(pixels.shape) / _ROWS)
     edges = [_edges(n, max(1, round(n / factor))) for n in pixels.shape]
     total = np.add.reduceat(pixels, edges[0][:-1], axis=0, dtype=np.uint32)
-    total = np.add.reduceat(total, edges[1][:-1], axis=1).astype(np.float32)
+    total = np.add.reduceat(total, edges[1][:-1], axis=1, dtype=np.float64).astype(np.float32)
     rows, columns = np.diff(edges[0]), np.diff(edges[1])
     return total / (rows[:, None] * columns), rows, columns
 
 
-def _disc(radius: float) -> np.ndarray:
-    n = int(radius)
-    y, x = np.mgrid[-n : n + 1, -n : n + 1]
-    return x * x + y * y <= radius * radius
+def _body(mask: np.ndarray, radius: float) -> np.ndarray:
+    """The largest part of `mask` without what is thinner than two radii and sticks out by over 1.5 radii.
 
-
-def _open(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Opening by a disc, by distances; outside the frame counts as inside, so that the frame erodes nothing."""
-    padded = np.pad(mask, int(radius) + 1, mode="symmetric")
+    So strips of tape, lettering and bridges to labels go, nipples and corners, which stick out less, stay.
+    """
+    padded = np.pad(mask, int(radius) + 2)
     core = ndimage.distance_transform_edt(padded) > radius
-    grown = ndimage.distance_transform_edt(~core) <= radius
-    n = int(radius) + 1
-    return grown[n:-n, n:-n] & mask
+    parts, count = ndimage.label(core)
+    if not count:
+        return np.zeros(mask.shape, bool)
+    sizes = np.bincount(parts.ravel())[1:]
+    reach = ndimage.distance_transform_edt(parts != 1 + sizes.argmax())
+    body = (reach <= radius) & padded
+    rest, count = ndimage.label(padded & ~body, np.ones((3, 3)))
+    if count:
+        farthest = ndimage.maximum(reach, rest, np.arange(count + 1))
+        touching = np.zeros(count + 1, bool)
+        touching[rest[ndimage.binary_dilation(body)]] = True
+        keep = touching & (farthest <= 2.5 * radius)
+        keep[0] = False
+        body |= keep[rest]
+    inner = int(radius) + 2
+    return body[inner:-inner, inner:-inner]
 
 
-def _threshold(values: np.ndarray) -> float:
-    """The level that ends the background's part of the histogram."""
-    low, high = values.min(), np.quantile(values, 0.995)
-    bins = 256
-    counts = np.bincount(np.clip((values - low) * (bins / max(high - low, 1e-6)), 0, bins - 1).astype(int).ravel(), minlength=bins)
+def _background_ends(values: np.ndarray) -> tuple[float, float]:
+    """(level that ends the background, level of the brightest tissue).
+
+    The background is what lies in the histogram's dense low part. A film has two of them, the padding of
+    the file and the film's base; between base and tissue the histogram is thin, for only skin has such
+    values. The level is where that thin part begins, coming from Otsu's threshold, within bounds that keep
+    faint skin and leave out noise.
+    """
+    low, high = float(values.min()), float(np.quantile(values, 0.995))
+    step = max(high - low, 1e-6) / _BINS
+    counts = np.bincount(np.clip((values - low) / step, 0, _BINS - 1).astype(int).ravel(), minlength=_BINS)
+    below, levels = np.cumsum(counts), np.arange(_BINS)
+    above, moment = below[-1] - below, np.cumsum(counts * levels)
+    between = (moment[-1] * below / below[-1] - moment) ** 2 / np.maximum(below * above, 1)
+    otsu = max(4, int(np.argmax(between)))
     density = ndimage.uniform_filter1d(counts.astype(float), 3)
-    levels = np.arange(bins)
-    weight = np.cumsum(counts)
-    mean = np.cumsum(counts * levels)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = (mean[-1] * weight / weight[-1] - mean) ** 2 / (weight * (weight[-1] - weight))
-    otsu = int(np.nanargmax(np.where(np.isfinite(between), between, -1)))
-    reference = np.median(density[otsu // 4 : 3 * otsu // 4])
-    above = np.flatnonzero(density[: otsu // 3] > 2.5 * reference)
-    level = above[-1] + 1 if above.size else 0
-    import os
-    if os.environ.get("DBG"):
-        print("otsu", otsu, "level", level, level * (high - low) / bins + low, "ref", reference)
-    level = np.clip(level, 0.06 * otsu, 0.5 * otsu)
-    return low + (level + 1) * (high - low) / bins
+    thin = _DENSE * np.median(density[otsu // 4 : 3 * otsu // 4])
+    # a bright film base is a narrow high peak, dark fatty tissue a broad low one at the same levels
+    peak = np.where(levels < otsu // 3, thin, _PEAK * thin)
+    dense = np.flatnonzero(density[: otsu * 3 // 5] > peak[: otsu * 3 // 5])
+    level = np.clip(dense[-1] + 1 if dense.size else 0, 0.06 * otsu, 0.6 * otsu)
+    return low + (level + 1) * step, high
 
 
 def _small_mask(small: np.ndarray) -> np.ndarray:
+    """bool[H, W]: the breast in a reduced picture, float32[H, W]."""
     smooth = ndimage.gaussian_filter(small, 1.0)
-    mask = smooth > _threshold(smooth)
-    mask = _open(mask, 0.012 * max(mask.shape))
-    parts, count = ndimage.label(mask)
-    if not count:
-        return mask
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return ndimage.binary_fill_holes(parts == sizes.argmax())
+    level, high = _background_ends(smooth)
+    # skin fades over many pixels; paper labels and scanner bars that touch it end within one or two
+    jump = ndimage.maximum_filter(small, 3) - ndimage.minimum_filter(small, 3)
+    mask = (smooth > level) & (jump < _SHARP * (high - level))
+    return ndimage.binary_fill_holes(_body(mask, _THIN * max(mask.shape)))

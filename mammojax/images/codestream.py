@@ -2,7 +2,11 @@
 
 import struct
 
-_START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG (ITU-T T.81 B.1.1.3) and JPEG-LS (T.87)
+_START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {
+    0xC4,
+    0xC8,
+    0xCC,
+}  # JPEG (ITU-T T.81 B.1.1.3) and JPEG-LS (T.87)
 
 
 def declared_size(codestream: bytes) -> tuple[int, int, int] | None:
@@ -10,7 +14,9 @@ def declared_size(codestream: bytes) -> tuple[int, int, int] | None:
     try:
         if codestream[:2] == b"\xff\xd8":
             return _jpeg(codestream)
-        start = codestream[:4096].find(b"\xff\x4f\xff\x51")  # JPEG 2000: SOC and SIZ, perhaps inside a JP2 box
+        start = codestream[:4096].find(
+            b"\xff\x4f\xff\x51"
+        )  # JPEG 2000: SOC and SIZ, perhaps inside a JP2 box
         if start >= 0:
             right, bottom, left, top = struct.unpack_from(">4I", codestream, start + 8)
             (components,) = struct.unpack_from(">H", codestream, start + 40)

@@ -23,9 +23,9 @@ def contact_sheet(
 ) -> list[Path]:
     """The PNG pages that were written, `sheet_001.png` and so on in `folder`, which is made if it is absent.
 
-    films: (pixels, bits, box, mask, caption) each: pixels uint16[h, w] in [0, 2**bits - 1]; box in those pixels or
-    None; mask bool[h, w] or None. They are drawn one by one, so an iterator over a large set is fine. Dark values are
-    lifted (square root), so that the skin and the scanner's marks can be seen.
+    films: (pixels, bits, box, mask, caption) each: pixels uint16[h, w] in [0, 2**bits - 1]; box in those
+    pixels or None; mask bool[h, w] or None. They are drawn one by one, so an iterator over a large set is
+    fine. Dark values are lifted (square root), so that the skin and the scanner's marks can be seen.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +62,8 @@ def _film(pixels: np.ndarray, bits: int, box: Box | None, mask: np.ndarray | Non
         drawn[inside & ~core] = _OUTLINE_COLOUR
         film = Image.fromarray(drawn)
     if box is not None:
-        right, bottom = (box.left + box.width) / shrink - 1, (box.top + box.height) / shrink - 1
-        ImageDraw.Draw(film).rectangle((box.left / shrink, box.top / shrink, right, bottom), outline=_BOX_COLOUR)
+        left, top = box.left / shrink, box.top / shrink
+        right = max(left, (box.left + box.width) / shrink - 1)
+        bottom = max(top, (box.top + box.height) / shrink - 1)
+        ImageDraw.Draw(film).rectangle((left, top, right, bottom), outline=_BOX_COLOUR)
     return film

@@ -1,4 +1,4 @@
-"""A DICOM file to a Mammogram: what is accepted, in which order it is decoded, and whom to believe.
+"""A DICOM file to a Mammogram: what is accepted, and in which order it is decoded.
 
 Order: identify, reject what is no whole single-frame mammogram, check the declared sizes, decode, then
 `greyscale.display_table` (sign and BitsStored, padding found, modality, VOI, inversion, padding painted).
@@ -6,7 +6,6 @@ Order: identify, reject what is no whole single-frame mammogram, check the decla
 
 import io
 import logging
-import re
 import warnings as python_warnings
 import zlib
 from collections.abc import Iterator
@@ -19,52 +18,48 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder, pixel_array
 
+from mammojax.images import dicom_header
 from mammojax.images.codestream import declared_size
 from mammojax.images.greyscale import display_table
-from mammojax.images.mammogram import MAX_PIXELS, Mammogram, Rejected, check_size, check_values, values_present
-from mammojax.images.views import (
-    CODE_SCHEMES,
-    MODIFIER_CODES,
-    VIEW_CODES,
-    believed,
-    from_file_name,
-    from_patient_orientation,
-    from_words,
-    unusable_kind,
+from mammojax.images.mammogram import (
+    MAX_PIXELS,
+    Mammogram,
+    Rejected,
+    check_size,
+    check_values,
+    values_present,
 )
 
-_MAMMOGRAM_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1")
-_TOMOSYNTHESIS_CLASSES = ("1.2.840.10008.5.1.4.1.1.13.1.3",)
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_SECONDARY_MODALITIES = ("", "OT", "SC", "CR", "DX", "RG")  # that a digitised film is filed under
-_MAGNIFIED = 1.4  # EstimatedRadiographicMagnificationFactor: contact views have 1.0 to 1.2, magnification 1.5 to 2
-_NOBODY = {"", "REMOVED", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "UNKNOWN", "NONE", "N/A"}
-_CBIS_ID = re.compile(r"(?:Mass|Calc)-(?:Training|Test)_(P_\d{5})")
-_LATERAL = ("MLO", "ML", "LM", "LMO", "SIO", "ISO")  # PatientOrientation has F in the column direction for all
+_GDCM, _OPENJPEG = "python-gdcm", "pylibjpeg and pylibjpeg-openjpeg"
 _PLUG_INS = {
+    uid.JPEGBaseline8Bit: _GDCM,
     uid.JPEGExtended12Bit: "pylibjpeg and pylibjpeg-libjpeg (GPL)",
-    uid.HTJ2K: "pylibjpeg and pylibjpeg-openjpeg",
-    uid.HTJ2KLossless: "pylibjpeg and pylibjpeg-openjpeg",
-    uid.HTJ2KLosslessRPCL: "pylibjpeg and pylibjpeg-openjpeg",
-    **dict.fromkeys(
-        (uid.JPEGBaseline8Bit, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless,
-         uid.JPEG2000Lossless, uid.JPEG2000),
-        "python-gdcm",
-    ),
-}  # fmt: skip
+    uid.JPEGLossless: _GDCM,
+    uid.JPEGLosslessSV1: _GDCM,
+    uid.JPEGLSLossless: _GDCM,
+    uid.JPEGLSNearLossless: _GDCM,
+    uid.JPEG2000Lossless: _GDCM,
+    uid.JPEG2000: _GDCM,
+    uid.HTJ2K: _OPENJPEG,
+    uid.HTJ2KLossless: _OPENJPEG,
+    uid.HTJ2KLosslessRPCL: _OPENJPEG,
+}
 _USED = (
     "SOPClassUID", "Modality", "PresentationIntentType", "SeriesDescription", "ProtocolName", "PatientID",
     "ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence", "ViewModifierCodeSequence",
-    "PatientOrientation", "EstimatedRadiographicMagnificationFactor", "BreastImplantPresent", "BurnedInAnnotation",
-    "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "NumberOfFrames", "Rows", "Columns",
-    "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept",
-    "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape",
-    "PixelIntensityRelationship", "PixelIntensityRelationshipSign",
+    "PatientOrientation", "EstimatedRadiographicMagnificationFactor", "BreastImplantPresent",
+    "BurnedInAnnotation", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
+    "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
+    "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter",
+    "WindowWidth", "VOILUTFunction", "PresentationLUTShape", "PixelIntensityRelationship",
+    "PixelIntensityRelationshipSign",
 )  # fmt: skip
 """All elements that are looked at but the pixels; nothing else of a header leaves this module."""
-_EXPLICIT_VR = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"OB", b"OW", b"PN",
-                b"SH", b"SL", b"SQ", b"SS", b"ST", b"TM", b"UI", b"UL", b"UN", b"US", b"UT"}  # fmt: skip
+_EXPLICIT_VR = {
+    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"OB", b"OW", b"PN",
+    b"SH", b"SL", b"SQ", b"SS", b"ST", b"TM", b"UI", b"UL", b"UN", b"US", b"UT",
+}  # fmt: skip
 
 
 def starts_as_dicom(head: bytes) -> bool:
@@ -78,27 +73,31 @@ def starts_as_dicom(head: bytes) -> bool:
                         and int.from_bytes(head[4:8], "little") < 1024)  # fmt: skip
 
 
-def read_dicom(data: bytes, *, name: str = "", for_processing: str = "log", max_pixels: int = MAX_PIXELS) -> Mammogram:
+def read_dicom(
+    data: bytes, *, name: str = "", for_processing: str = "log", max_pixels: int = MAX_PIXELS
+) -> Mammogram:
     """The mammogram in a DICOM file at full bit depth, denser tissue brighter.
 
-    data: the file's bytes. name: its name or path, the last word on side and view. for_processing: "log" turns raw
-    detector images into log exposure by a stated formula, "refuse" rejects them. max_pixels: larger declared sizes are
-    rejected before memory is taken. The bits of the result: see `greyscale.display_table`.
+    data: the file's bytes. name: its name or path, the last word on side and view. for_processing: "log"
+    turns raw detector images into log exposure by a stated formula, "refuse" rejects them. max_pixels:
+    larger declared sizes are rejected before memory is taken. The bits of the result: see
+    `greyscale.display_table`.
 
-    Laterality is believed in the order ImageLaterality, Laterality, words of SeriesDescription and ProtocolName, file
-    name, PatientOrientation; view in the order ViewCodeSequence, ViewPosition, PatientOrientation, words, file name.
-    Contradictions become warnings. Raises Rejected, with the reason, for what cannot be used.
+    Laterality is believed in the order ImageLaterality, Laterality, words of SeriesDescription and
+    ProtocolName, file name, PatientOrientation; view in the order ViewCodeSequence, ViewPosition,
+    PatientOrientation, words, file name. Contradictions become warnings. Raises Rejected, with the reason,
+    for what cannot be used.
     """
     if for_processing not in ("log", "refuse"):
         raise ValueError(f"for_processing is 'log' or 'refuse', got {for_processing!r}")
     with _silent_pydicom():
         header, syntax = _parse(data, max_pixels)
         try:
-            _check_kind(header)
+            dicom_header.check_kind(header)
             high_bit = _check_pixel_module(header, syntax, max_pixels)
         except (TypeError, ValueError, AttributeError) as error:  # an element of a wrong type or form
             raise Rejected(f"malformed header ({type(error).__name__})") from None
-        warnings = _flags(header)
+        warnings = dicom_header.flags(header)
         table = display_table(header, for_processing=for_processing, high_bit=high_bit)
         codes = _decode(header, syntax, max_pixels)
         present = values_present(codes)[: table.values.size]
@@ -106,8 +105,9 @@ def read_dicom(data: bytes, *, name: str = "", for_processing: str = "log", max_
         check_values(int(seen.sum()))
         if int(np.unique(table.values[seen]).size) < 2:
             raise Rejected("constant picture: after the file's own VOI all pixels have the same value")
-        laterality, view = _laterality(header, name, warnings), _view(header, name, warnings)
-        spacing, spacing_from = _spacing(header, warnings)
+        laterality = dicom_header.laterality(header, name, warnings)
+        view = dicom_header.view(header, name, warnings)
+        spacing, spacing_from = dicom_header.spacing(header, warnings)
         rules = [f"decoded {syntax.name}", *table.rules]
         if spacing_from:
             rules.append(f"spacing from {spacing_from}")
@@ -117,7 +117,7 @@ def read_dicom(data: bytes, *, name: str = "", for_processing: str = "log", max_
             laterality=laterality,
             view=view,
             spacing=spacing,
-            patient=_patient(header, warnings),
+            patient=dicom_header.patient(header, warnings),
             rules=tuple(rules),
             warnings=(*warnings, *table.warnings),
         )
@@ -125,7 +125,7 @@ def read_dicom(data: bytes, *, name: str = "", for_processing: str = "log", max_
 
 @contextmanager
 def _silent_pydicom() -> Iterator[None]:
-    """Keeps pydicom from printing: its warnings quote values of the header, and those may identify the patient."""
+    """Keeps pydicom from printing: its warnings quote values that may identify the patient."""
     log = logging.getLogger("pydicom")
     before, log.disabled = log.disabled, True
     try:
@@ -137,7 +137,9 @@ def _silent_pydicom() -> Iterator[None]:
 
 
 def _parse(data: bytes, max_pixels: int) -> tuple[Dataset, uid.UID]:
-    """(data set, transfer syntax). A foreign file can make a parser raise anything: all of it is a rejection."""
+    """(data set, transfer syntax). A foreign file can make a parser raise anything: all of it is a
+    rejection.
+    """
     try:
         preamble = data[128:132] == b"DICM"
         if preamble:
@@ -174,62 +176,14 @@ def _check_inflated(data: bytes, max_pixels: int) -> None:
             raise Rejected(f"the deflated data set is larger than {limit} bytes when inflated")
 
 
-def _text(header: Dataset, name: str) -> str:
-    value = header.get(name)
-    return "" if value is None else str(value).strip()
-
-
-def _codes(items, table: dict[str, str]) -> list[str]:
-    """The table's names for a sequence of codes; `SNM3` is what older files call SRT."""
-    return [
-        table[value]
-        for item in items or ()
-        if _text(item, "CodingSchemeDesignator").upper() in CODE_SCHEMES
-        and (value := _text(item, "CodeValue").upper()) in table
-    ]
-
-
-def _view_codes(header: Dataset) -> list[str]:
-    return _codes(header.get("ViewCodeSequence"), VIEW_CODES)
-
-
-def _modifiers(header: Dataset) -> list[str]:
-    items = [header, *(header.get("ViewCodeSequence") or ())]
-    return [m for item in items for m in _codes(item.get("ViewModifierCodeSequence"), MODIFIER_CODES)]
-
-
-def _descriptions(header: Dataset) -> str:
-    return f"{_text(header, 'SeriesDescription')} {_text(header, 'ProtocolName')}"
-
-
-def _check_kind(header: Dataset) -> None:
-    """Raises Rejected for what is no whole, single-frame mammogram."""
-    modality, sop_class = _text(header, "Modality").upper(), _text(header, "SOPClassUID")
-    known = modality == "MG" or (not modality and sop_class in _MAMMOGRAM_CLASSES)
-    secondary = sop_class.startswith(_SECONDARY_CAPTURE) and modality in _SECONDARY_MODALITIES
-    if not (known or secondary):
-        raise Rejected(f"modality is {modality[:16] or 'not given'}; expected MG, or a Secondary Capture")
-    if sop_class in _TOMOSYNTHESIS_CLASSES:
-        raise Rejected("breast tomosynthesis; expected a single projection")
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise Rejected(f"multi-frame picture of {frames} frames (tomosynthesis?); expected one frame")
-    unusable = [m for m in _modifiers(header) if m in ("magnification", "spot compression")]
-    unusable += [v for v in _view_codes(header) if v == "specimen"]
-    if unusable or (unusable := [kind for kind in [unusable_kind(_descriptions(header))] if kind]):
-        raise Rejected(f"no whole mammogram: {unusable[0]}")
-    factor = header.get("EstimatedRadiographicMagnificationFactor")
-    if factor not in (None, "") and float(factor) >= _MAGNIFIED:
-        raise Rejected(f"no whole mammogram: magnification by {float(factor):g}")
-
-
 def _check_pixel_module(header: Dataset, syntax: uid.UID, max_pixels: int) -> int:
-    """The top bit of the stored values within a code; raises Rejected for pixels that are absent or not grey."""
+    """The top bit of stored values within a code; raises Rejected for pixels that are absent or not grey."""
     if "PixelData" not in header:
         raise Rejected("no pixel data; the file may be truncated")
     rows, columns = (int(header.get(name) or 0) for name in ("Rows", "Columns"))
     check_size(rows, columns, max_pixels)
-    photometric, samples = _text(header, "PhotometricInterpretation"), int(header.get("SamplesPerPixel") or 1)
+    photometric = dicom_header.text(header, "PhotometricInterpretation")
+    samples = int(header.get("SamplesPerPixel") or 1)
     if photometric not in ("MONOCHROME1", "MONOCHROME2") or samples != 1:
         raise Rejected(f"{samples} samples a pixel, {photometric[:16] or 'no photometric interpretation'}; "
                        "expected one sample, MONOCHROME1 or MONOCHROME2")  # fmt: skip
@@ -251,27 +205,32 @@ def _decode(header: Dataset, syntax: uid.UID, max_pixels: int) -> np.ndarray:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         raise Rejected(f"transfer syntax {syntax.name[:64]} is not supported") from None
-    plug_in = _PLUG_INS.get(syntax, "")
+    remedy = _PLUG_INS.get(syntax, "")
     if not decoder.is_available:
-        raise Rejected(f"{syntax.name} cannot be decoded here; install {plug_in or 'a pydicom plug-in for it'}")
+        raise Rejected(
+            f"{syntax.name} cannot be decoded here; install {remedy or 'a pydicom plug-in for it'}"
+        )
     rows, columns = header.Rows, header.Columns
     if syntax.is_encapsulated and syntax != uid.RLELossless:
         _check_codestream(header, rows, columns, max_pixels)
+    # python-gdcm ends the whole process on some damaged pictures: it comes last where there is a choice
+    plug_in = next(iter(sorted(decoder.available_plugins, key=lambda name: name == "gdcm")), "")
     try:
-        codes = pixel_array(header, correct_unused_bits=False)
+        codes = pixel_array(header, correct_unused_bits=False, decoding_plugin=plug_in)
     except MemoryError:
         raise
     except Exception as error:  # a foreign file can make a decoder raise anything
-        hint = f"; install {plug_in}" if syntax == uid.JPEGExtended12Bit else ""
+        hint = f"; install {remedy}" if syntax == uid.JPEGExtended12Bit else ""
         raise Rejected(f"{syntax.name}: pixels cannot be decoded ({type(error).__name__}){hint}") from None
     if codes.shape != (rows, columns) or codes.dtype.itemsize != header.BitsAllocated // 8:
-        raise Rejected(f"decoded to {codes.shape} {codes.dtype}; {rows} x {columns} of {header.BitsAllocated} bits "
-                       "declared")  # fmt: skip
-    return codes.view(f"u{codes.dtype.itemsize}") if codes.dtype.isnative else codes.astype(f"=u{codes.dtype.itemsize}")
+        raise Rejected(f"decoded to {codes.shape} {codes.dtype}; {rows} x {columns} pixels of "
+                       f"{header.BitsAllocated} bits declared")  # fmt: skip
+    codes = codes.astype(codes.dtype.newbyteorder("="), copy=False)
+    return codes.view(f"u{codes.dtype.itemsize}")
 
 
 def _check_codestream(header: Dataset, rows: int, columns: int, max_pixels: int) -> None:
-    """Rejects a compressed picture that is not what the header says, before its decoder takes memory for it."""
+    """Rejects a compressed picture that is not what the header says, before memory is taken for it."""
     try:
         codestream = next(generate_frames(header.PixelData, number_of_frames=1))
     except Exception:
@@ -281,85 +240,7 @@ def _check_codestream(header: Dataset, rows: int, columns: int, max_pixels: int)
         raise Rejected("the compressed pixels do not start as a picture of the transfer syntax")
     check_size(size[0], size[1], max_pixels)
     if size != (rows, columns, 1):
-        raise Rejected(f"the compressed picture is {size[0]} x {size[1]} with {size[2]} components, the header says "
-                       f"{rows} x {columns}")  # fmt: skip
+        raise Rejected(f"the compressed picture is {size[0]} x {size[1]} with {size[2]} components, the "
+                       f"header says {rows} x {columns}")  # fmt: skip
     if b"\xff\xd9" not in codestream[-64:]:
         raise Rejected("truncated: the compressed picture has no end marker")
-
-
-def _flags(header: Dataset) -> list[str]:
-    """Warnings for pictures that are kept but that a reader may want to leave out."""
-    warnings = []
-    if _text(header, "Modality").upper() != "MG":
-        warnings.append(f"modality is {_text(header, 'Modality')[:16] or 'not given'}, accepted by its SOP class")
-    if _text(header, "BreastImplantPresent").upper() == "YES":
-        warnings.append("breast implant present")
-    warnings += [f"view modifier: {m}" for m in dict.fromkeys(_modifiers(header))]
-    if _text(header, "BurnedInAnnotation").upper() == "YES":
-        warnings.append("burned-in annotation declared")
-    return warnings
-
-
-def _laterality(header: Dataset, name: str, warnings: list[str]) -> str:
-    side = {"L": "L", "R": "R"}
-    value, _, contradictions = believed(
-        "laterality",
-        [
-            ("ImageLaterality", side.get(_text(header, "ImageLaterality").upper(), "")),
-            ("Laterality", side.get(_text(header, "Laterality").upper(), "")),
-            ("SeriesDescription or ProtocolName", from_words(_descriptions(header))[0]),
-            ("file name", from_file_name(name)[0]),
-            ("PatientOrientation", from_patient_orientation(_orientation(header))[0]),
-        ],
-    )
-    warnings += contradictions
-    return value
-
-
-def _view(header: Dataset, name: str, warnings: list[str]) -> str:
-    codes = _view_codes(header)
-    trusted = [("ViewCodeSequence", codes[0] if codes else ""), ("ViewPosition", from_words(_text(header, "ViewPosition"))[1])]
-    orientation = from_patient_orientation(_orientation(header))[1]
-    first = next((view for _, view in trusted if view), "")
-    if first in _LATERAL and orientation == "MLO" or first in ("XCCL", "XCCM", "FB") and orientation == "CC":
-        orientation = ""  # it says no more than that
-    words, file_name = from_words(_descriptions(header))[1], from_file_name(name)[1]
-    value, _, contradictions = believed(
-        "view",
-        [*trusted, ("PatientOrientation", orientation), ("SeriesDescription or ProtocolName", words),
-         ("file name", file_name)],
-    )  # fmt: skip
-    warnings += contradictions
-    return value
-
-
-def _orientation(header: Dataset) -> list[str]:
-    value = header.get("PatientOrientation")
-    if value is None or value == "":
-        return []
-    return [value] if isinstance(value, str) else list(value)
-
-
-def _spacing(header: Dataset, warnings: list[str]) -> tuple[tuple[float, float] | None, str]:
-    """((mm a row, mm a column), the element it is from), or (None, "")."""
-    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        try:
-            rows, columns = (float(v) for v in header.get(name) or ())
-        except (TypeError, ValueError):
-            continue
-        if 0.005 <= rows <= 2 and 0.005 <= columns <= 2:
-            return (rows, columns), name
-        warnings.append(f"{name} of {rows:g} x {columns:g} mm was not believed")
-    return None, ""
-
-
-def _patient(header: Dataset, warnings: list[str]) -> str:
-    """The file's PatientID; the P_nnnnn of CBIS-DDSM, whose PatientID differs between the views of one patient."""
-    patient = _text(header, "PatientID")
-    if match := _CBIS_ID.match(patient):
-        return match[1]
-    if patient.upper() in _NOBODY:
-        if patient:
-            warnings.append("PatientID is a placeholder; the patient is unknown")
-        return ""
-    return patient

@@ -12,7 +12,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of whole pixels of the original: rows top ... top + height - 1, columns left ... left + width - 1."""
+    """A rectangle of whole pixels of the original: rows top ... top + height - 1, columns left ... left +
+    width - 1.
+    """
 
     top: int
     left: int
@@ -30,8 +32,9 @@ class Geometry:
     """An affine map per axis from a derived picture to its original: original = scale * derived + offset.
 
     Start from `Geometry()`, the picture itself, and tell what is done to it, in order:
-    `Geometry().cropped(box).flipped(box.width).scaled(0.5, 0.5)`. Each step is given in the coordinates of the picture
-    that it is applied to. Crops, flips and pads have integer coefficients and are exact; scales are exact to float64.
+    `Geometry().cropped(box).flipped(box.width).scaled(0.5, 0.5)`. Each step is given in the coordinates of
+    the picture that it is applied to. Crops, flips and pads have integer coefficients and are exact; scales
+    are exact to float64.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -46,7 +49,9 @@ class Geometry:
         return self._before((1.0, -1.0), (0.0, float(width - 1)))
 
     def scaled(self, rows: float, columns: float) -> "Geometry":
-        """The map of the picture resampled. rows, columns: new pixels per old pixel along each axis, above 0."""
+        """The map of the picture resampled. rows, columns: new pixels per old pixel along each axis, above
+        0.
+        """
         if not (rows > 0 and columns > 0):
             raise ValueError(f"scales must be positive, got {rows} and {columns}")
         return self._before((1 / rows, 1 / columns), (0.5 / rows - 0.5, 0.5 / columns - 0.5))

@@ -1,8 +1,8 @@
 """From stored values to display values: the DICOM greyscale pipeline as one table.
 
-A pixel has at most 65536 codes, so the whole pipeline is evaluated once a code, in float64, and applied by one look-up:
-stored value, padding, Modality LUT or rescale (PS3.3 C.11.1), VOI LUT or window (C.11.2) or the logarithm of raw
-detector images (C.8.11.3), inversion of MONOCHROME1, padding to background.
+A pixel has at most 65536 codes, so the whole pipeline is evaluated once a code, in float64, and applied by
+one look-up: stored value, padding, Modality LUT or rescale (PS3.3 C.11.1), VOI LUT or window (C.11.2) or
+the logarithm of raw detector images (C.8.11.3), inversion of MONOCHROME1, padding to background.
 """
 
 import math
@@ -14,13 +14,17 @@ from scipy.special import expit
 
 from mammojax.images.mammogram import Rejected
 
-_CURVE_BITS = 16  # of windows and logarithms: their output is real, and 16 bits keep apart what the file keeps apart
+_CURVE_BITS = (
+    16  # of windows and logarithms: their output is real, and 16 bits keep apart what the file keeps apart
+)
 
 
 @dataclass
 class DisplayTable:
-    """values: uint16[codes], the display value of every code that a pixel can hold, padding included. bits: they lie
-    in [0, 2**bits - 1]. padding: bool[codes]. rules, warnings: what was done, and what a reader should know."""
+    """values: uint16[codes], the display value of every code that a pixel can hold, padding included. bits:
+    they lie in [0, 2**bits - 1]. padding: bool[codes]. rules, warnings: what was done, and what a reader
+    should know.
+    """
 
     values: np.ndarray = field(repr=False)
     bits: int
@@ -32,13 +36,14 @@ class DisplayTable:
 def display_table(header: Dataset, *, for_processing: str, high_bit: int) -> DisplayTable:
     """The table that turns the codes of a file's pixels into display values, larger for denser tissue.
 
-    header: the file's data set. for_processing: "log" turns raw detector images into log exposure, "refuse" raises
-    Rejected for them. high_bit: the top bit of the stored value within a code. Codes are unsigned, BitsAllocated wide.
+    header: the file's data set. for_processing: "log" turns raw detector images into log exposure, "refuse"
+    raises Rejected for them. high_bit: the top bit of the stored value within a code. Codes are unsigned,
+    BitsAllocated wide.
 
-    Bits of the result: a VOI LUT keeps its own depth (the whole output range of the table, whatever part is used);
-    windows and logarithms fill 16 bits; without VOI the range of the stored values, or of the Modality LUT, is kept
-    with one display value a stored value. A rescale changes the values a window is given, not the depth.
-    Raises Rejected for elements that cannot be carried out.
+    Bits of the result: a VOI LUT keeps its own depth (the whole output range of the table, whatever part is
+    used); windows and logarithms fill 16 bits; without VOI the range of the stored values, or of the
+    Modality LUT, is kept with one display value a stored value. A rescale changes the values a window is
+    given, not the depth. Raises Rejected for elements that cannot be carried out.
     """
     rules, warnings = [], []
     stored = _stored_values(header, high_bit)
@@ -47,9 +52,12 @@ def display_table(header: Dataset, *, for_processing: str, high_bit: int) -> Dis
     first = header.get("PhotometricInterpretation") == "MONOCHROME1"
     if _is_raw(header):
         if for_processing == "refuse":
-            raise Rejected("a raw detector image (for processing), and such images are refused; the choice log would "
-                           "turn it into log exposure")  # fmt: skip
-        share, bits = _log_exposure(header, (levels - low) / (high - low), bits, rules, warnings, first), _CURVE_BITS
+            raise Rejected("a raw detector image (for processing), and such images are refused; the choice "
+                           "log would turn it into log exposure")  # fmt: skip
+        share, bits = (
+            _log_exposure(header, (levels - low) / (high - low), bits, rules, warnings, first),
+            _CURVE_BITS,
+        )
     else:
         share, bits = _voi(header, levels, low, high, bits, rules, warnings)
         if first:
@@ -90,7 +98,9 @@ def _stored_values(header: Dataset, high_bit: int) -> np.ndarray:
 
 
 def _padding(header: Dataset, stored: np.ndarray, warnings: list[str]) -> np.ndarray:
-    """bool: which codes are padding: stored values from PixelPaddingValue to PixelPaddingRangeLimit, either way."""
+    """bool: which codes are padding: stored values from PixelPaddingValue to PixelPaddingRangeLimit, either
+    way.
+    """
     value = _number(header, "PixelPaddingValue")
     if value is None:
         return np.zeros(stored.shape, bool)
@@ -106,7 +116,9 @@ def _padding(header: Dataset, stored: np.ndarray, warnings: list[str]) -> np.nda
 
 
 def _modality(header: Dataset, stored: np.ndarray, rules: list[str]) -> tuple[np.ndarray, float, float, int]:
-    """(levels, lowest, highest, bits): modality values of the codes, and the range and depth they could have."""
+    """(levels, lowest, highest, bits): modality values of the codes, and the range and depth they could
+    have.
+    """
     if header.get("ModalityLUTSequence"):
         levels, bits = _look_up(header, "ModalityLUTSequence", stored, [])
         rules.append(f"Modality LUT of {bits} bits")
@@ -124,8 +136,9 @@ def _modality(header: Dataset, stored: np.ndarray, rules: list[str]) -> tuple[np
 
 
 def _look_up(header: Dataset, name: str, values: np.ndarray, warnings: list[str]) -> tuple[np.ndarray, int]:
-    """(entries for `values` of the first LUT in the sequence `name`, its bits), by PS3.3 C.11.1.1: values outside the
-    table take its ends."""
+    """(entries for `values` of the first LUT in the sequence `name`, its bits), by PS3.3 C.11.1.1: values
+    outside the table take its ends.
+    """
     item = header[name][0]
     try:
         entries, first, bits = (int(v) for v in item.LUTDescriptor)
@@ -180,7 +193,9 @@ def _voi(header, levels, low, high, bits, rules, warnings) -> tuple[np.ndarray, 
 
 
 def _window(levels: np.ndarray, centre: float, width: float, function: str) -> np.ndarray:
-    """Share of the output range in [0, 1]: PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID), C.11.2.1.3.2."""
+    """Share of the output range in [0, 1]: PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID),
+    C.11.2.1.3.2.
+    """
     if function == "SIGMOID":
         return expit(4 * (levels - centre) / width)
     if function == "LINEAR":
@@ -200,9 +215,10 @@ def _is_raw(header: Dataset) -> bool:
 def _log_exposure(header, share, bits, rules, warnings, first) -> np.ndarray:
     """Share of the full scale in [0, 1], larger for denser tissue, of a raw image (PS3.3 C.8.11.3.1.2).
 
-    share: of the detector's range. Where PixelIntensityRelationship is LIN, x is the exposure in steps of the detector
-    and 1 - log(1 + x) / log(1 + x_max) is returned; LOG and DISP are logarithms already. The Sign says whether larger
-    values had more exposure; it replaces the inversion of MONOCHROME1, which describes the same thing.
+    share: of the detector's range. Where PixelIntensityRelationship is LIN, x is the exposure in steps of
+    the detector and 1 - log(1 + x) / log(1 + x_max) is returned; LOG and DISP are logarithms already. The
+    Sign says whether larger values had more exposure; it replaces the inversion of MONOCHROME1, which
+    describes the same thing.
     """
     relation = str(header.get("PixelIntensityRelationship") or "").upper()
     sign = _number(header, "PixelIntensityRelationshipSign", 0.0)

@@ -7,22 +7,26 @@ import numpy as np
 from mammojax.errors import UserError
 
 MAX_PIXELS = 100_000_000
-"""Largest declared picture that is decoded, in pixels: three times the largest films (5600 x 4800 at 43 microns)."""
+"""Largest declared picture that is decoded, in pixels: three times the largest films (5600 x 4800 at 43
+microns).
+"""
 
 
 class Rejected(UserError):
-    """A file that cannot be used. The message is the reason: no path (the caller knows the file), no identifier."""
+    """A file that cannot be used. The message is the reason: no path (the caller knows the file), no
+    identifier.
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class Mammogram:
     """One view of one breast at full bit depth.
 
-    pixels: uint16[h, w], 0 the darkest, larger is denser tissue (the sense of MONOCHROME2). bits: values lie in
-    [0, 2**bits - 1], the full scale. laterality: "L", "R" or "" (unknown). view: "CC", "MLO", "ML", ... or "".
-    spacing: mm a pixel (rows, columns) or None; `rules` tells which element it is from. patient: as in the file, ""
-    if unknown; never to be printed. rules: the decoding rules that were applied, in order. warnings: what a reader
-    should know.
+    pixels: uint16[h, w], 0 the darkest, larger is denser tissue (the sense of MONOCHROME2). bits: values
+    lie in [0, 2**bits - 1], the full scale. laterality: "L", "R" or "" (unknown). view: "CC", "MLO", "ML",
+    ... or "". spacing: mm a pixel (rows, columns) or None; `rules` tells which element it is from. patient:
+    as in the file, "" if unknown; never to be printed. rules: the decoding rules that were applied, in
+    order. warnings: what a reader should know.
     """
 
     pixels: np.ndarray
@@ -56,7 +60,9 @@ def values_present(pixels: np.ndarray) -> np.ndarray:
 
 
 def check_values(count: int) -> None:
-    """Raises Rejected for a picture with so few different values that it is no mammogram. count: how many occur."""
+    """Raises Rejected for a picture with so few different values that it is no mammogram. count: how many
+    occur.
+    """
     if count <= 1:
         raise Rejected("constant picture: all pixels have the same value")
     if count == 2:

@@ -1,10 +1,10 @@
 """The breast of a phantom: outline, pectoral muscle, skin and power-law tissue, in one canonical frame.
 
-Frame: chest wall at x = 0, x towards the nipple, y downwards; the unit of length is the height of the image, so that
-a phantom is the same breast at any resolution. Anatomy that varies slowly lives on a coarse grid and is interpolated.
+Frame: chest wall at x = 0, x towards the nipple, y downwards; the unit of length is the height of the image,
+so that a phantom is the same breast at any resolution. What varies slowly lives on a coarse grid.
 
-Tissue: Gaussian noise whose isotropic power spectrum falls as 1/f**beta with beta about 3 (Burgess, Jacobson and Judy,
-"Human observer detection experiments with mammograms and power-law noise", Medical Physics 28, 2001).
+Tissue: noise whose power spectrum falls as 1/f**beta with beta about 3 (Burgess, Jacobson and Judy, "Human
+observer detection experiments with mammograms and power-law noise", Medical Physics 28, 2001).
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ import scipy.fft
 import scipy.ndimage
 import scipy.spatial
 
-BETA = 3.0
-NOISE_BETA = 2.8  # of the fields that tissue is made of: saturation and interpolation steepen the sum to BETA (measured)
+# Of the fields that tissue is made of; saturation and interpolation steepen the sum to about 3 (measured).
+NOISE_BETA = 2.8
+FAT, DENSE, MUSCLE = 0.17, 0.54, 0.58  # attenuation
 COARSE_ROWS = 128  # linear interpolation of a distance between them is right to 0.1 pixel at 2048 rows
 
 
@@ -31,16 +32,16 @@ class Habitus:
 
 @dataclass(frozen=True)
 class Outline:
-    """The skin line of one view from top to bottom, its nipple, and the edge of the pectoral muscle (None in CC)."""
+    """The skin line of one view from top to bottom, its nipple, and the edge of the pectoral muscle."""
 
     x: np.ndarray
     y: np.ndarray
     nipple: tuple[float, float]
-    chest: float
-    pectoral: tuple[float, float, float] | None
+    chest: float  # x of the chest wall: beyond 0 when a strip of air was left there
+    pectoral: tuple[float, float, float] | None  # width, height and power of its edge; None in CC
 
     def pectoral_depth(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Signed distance into the pectoral muscle (positive inside), in image heights; needs a pectoral edge."""
+        """Signed distance into the pectoral muscle, positive inside, in image heights; for MLO only."""
         width, height, power = self.pectoral
         left = np.maximum(1 - y / height, 0)
         edge = (
@@ -64,7 +65,7 @@ def draw_habitus(rng: np.random.Generator) -> Habitus:
 
 def draw_outline(rng: np.random.Generator, habitus: Habitus, view: str, aspect: float) -> Outline:
     """The outline of one view ('CC' or 'MLO') of this patient; aspect: width over height of the image."""
-    depth = min(habitus.depth * aspect * rng.uniform(0.96, 1.04), 0.84 * aspect)
+    depth = min(habitus.depth * aspect * rng.uniform(0.96, 1.04), 0.62)
     chest = rng.uniform(0, 0.02) if rng.random() < 0.25 else 0.0
     ripple = rng.normal(0, 0.012, 3)
     phase = rng.uniform(0, 2 * np.pi, 3)
@@ -94,17 +95,17 @@ def draw_outline(rng: np.random.Generator, habitus: Habitus, view: str, aspect: 
 
 
 def coarse_grid(aspect: float) -> tuple[np.ndarray, np.ndarray]:
-    """x and y, float64[128, columns], of the coarse grid whose outer nodes are the outer pixels of the image."""
-    columns = max(int(round(COARSE_ROWS * aspect)), 8)
+    """x and y, float64[128, columns], of the coarse grid; outer nodes are outer pixels."""
+    columns = max(round(COARSE_ROWS * aspect), 8)
     y, x = np.meshgrid(np.linspace(0, 1, COARSE_ROWS), np.linspace(0, aspect, columns), indexing="ij")
     return x, y
 
 
 def skin_depth(outline: Outline, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Signed distance below the skin (positive inside the breast), in image heights; the chest wall is no skin."""
+    """Signed distance below the skin, positive in the breast, in image heights; the chest wall is no skin."""
     tree = scipy.spatial.cKDTree(np.stack([outline.x, outline.y], -1))
     _, nearest = tree.query(np.stack([x, y], -1), workers=1)
-    # distance to the line through the neighbours of the nearest vertex: smooth where a vertex distance is scalloped
+    # distance to the line through the nearest vertex's neighbours: distances to vertices would be scalloped
     before, after = np.maximum(nearest - 1, 0), np.minimum(nearest + 1, outline.x.size - 1)
     ax, ay, bx, by = outline.x[before], outline.y[before], outline.x[after], outline.y[after]
     dx, dy = bx - ax, by - ay
@@ -115,7 +116,7 @@ def skin_depth(outline: Outline, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def upsample(coarse: np.ndarray, height: int, width: int) -> np.ndarray:
-    """float32[height, width], linear between the nodes of `coarse`, whose outer nodes are the outer pixels."""
+    """float32[height, width], linear between the nodes of `coarse`; outer nodes are outer pixels."""
     coarse = coarse.astype(np.float32)
     for axis, size in ((0, height), (1, width)):
         at = np.linspace(0, coarse.shape[axis] - 1, size)
@@ -130,7 +131,7 @@ def upsample(coarse: np.ndarray, height: int, width: int) -> np.ndarray:
     return coarse
 
 
-def power_law_noise(rng: np.random.Generator, height: int, width: int, *, beta: float = BETA,
+def power_law_noise(rng: np.random.Generator, height: int, width: int, *, beta: float = NOISE_BETA,
                     longest: float = 0.6) -> np.ndarray:  # fmt: skip
     """A float32[height, width] field of mean 0 and variance about 1 with isotropic spectrum 1/f**beta.
 
@@ -155,11 +156,11 @@ def power_law_noise(rng: np.random.Generator, height: int, width: int, *, beta: 
 def fibres(rng: np.random.Generator, outline: Outline, height: int, width: int) -> np.ndarray:
     """float32[height, width], mean about 0: bright filaments that run towards the nipple.
 
-    They are the zero lines of power-law noise drawn in polar coordinates around a point in front of the nipple, with
-    the radius shrunk; near the nipple they crowd together as ducts do.
+    They are the zero lines of power-law noise in polar coordinates about a point before the nipple, where
+    they crowd together as ducts do.
     """
     rows, columns = (height + 1) // 2, (width + 1) // 2
-    field = power_law_noise(rng, rows, rows, beta=NOISE_BETA, longest=0.3)
+    field = power_law_noise(rng, rows, rows, longest=0.3)
     x, y = coarse_grid(width / height)
     dx, dy = outline.nipple[0] + 0.12 - x, y - outline.nipple[1]
     radius, angle = np.hypot(dx, dy), np.arctan2(dy, dx + 0.15)
@@ -171,7 +172,7 @@ def fibres(rng: np.random.Generator, outline: Outline, height: int, width: int) 
 
 
 def septa(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """float32[height, width], 0 to about 1: thin curved sheets of connective tissue, the level lines of a smooth field."""
+    """float32[height, width], 0 to about 1: thin connective tissue, the level lines of a smooth field."""
     rows, columns = (height + 1) // 2, (width + 1) // 2
     sheet = np.exp(np.float32(-20) * np.abs(power_law_noise(rng, rows, columns, beta=4.2, longest=0.12)))
     fade = power_law_noise(rng, *coarse_grid(width / height)[0].shape, beta=4.2, longest=0.12)
@@ -207,3 +208,72 @@ def strand_map(rng: np.random.Generator, outline: Outline, count: int, height: i
     sigma = max(1.1 * height / 2048, 0.5)
     soft = scipy.ndimage.gaussian_filter(canvas, sigma, truncate=3)
     return upsample(np.minimum(soft * np.float32(sigma * 0.9), 1.2), height, width)
+
+
+def add_nipple(rng: np.random.Generator, depth: np.ndarray, outline: Outline) -> None:
+    """Raises `depth` around a nipple in profile, which two images in three have."""
+    height = depth.shape[0]
+    if rng.random() > 0.65:
+        return
+    radius = rng.uniform(14, 26) / 2048 * height
+    column = outline.nipple[0] * (height - 1) - rng.uniform(-0.2, 0.5) * radius
+    row = outline.nipple[1] * (height - 1)
+    half = int(2.5 * radius) + 2
+    top, left = max(int(row) - half, 0), max(int(column) - half, 0)
+    part = depth[top : int(row) + half, left : int(column) + half]
+    dy = np.arange(top, top + part.shape[0], dtype=np.float32)[:, None] - row
+    dx = np.arange(left, left + part.shape[1], dtype=np.float32) - column
+    np.maximum(part, (radius - np.hypot(dx, dy)) / height, out=part)
+
+
+def tissue(rng: np.random.Generator, habitus: Habitus, outline: Outline, skin_depth: np.ndarray, height: int,
+           width: int) -> np.ndarray:  # fmt: skip
+    """Attenuation of the tissue, float32[height, width], as if the breast filled the image."""
+    x, y = coarse_grid(width / height)
+    nx, ny = outline.nipple
+    broad = power_law_noise(rng, *x.shape, beta=4.0, longest=0.5)
+    across = (x - outline.chest) / (nx - outline.chest)
+    # glandular tissue: a cone behind the nipple, with fat towards the skin and the chest wall
+    cone = 1.2 - 1.7 * np.hypot((across - 0.6) / 1.15, (y - ny) / (0.75 * nx + 0.05))
+    level = 2.6 * (cone + 0.55 * broad) + 3.4 * (habitus.density - 0.80)
+    level = np.minimum(level, 85 * (skin_depth - rng.uniform(0.025, 0.06)))
+    texture = power_law_noise(rng, height, width)
+    texture *= np.float32(0.6)
+    texture += np.float32(0.9) * fibres(rng, outline, height, width)
+    gland = upsample(level, height, width)
+    gland += np.float32(0.9) * texture
+    gland *= np.float32(0.6)
+    np.tanh(gland, out=gland)
+    image = np.float32((DENSE - FAT) / 2) * (gland + 1)
+    image += np.float32(FAT)
+    gland *= np.float32(0.020)  # dense tissue is the rougher one
+    gland += np.float32(0.070)
+    gland *= texture
+    image += gland
+    image += np.float32(0.045) * septa(rng, height, width)
+    image += np.float32(0.06) * strand_map(rng, outline, habitus.strands, height, width)
+    if outline.pectoral:
+        inside = upsample(outline.pectoral_depth(x, y) * height, height, width)
+        inside *= np.float32(0.22 * 2048 / height)
+        inside += np.float32(0.3) * texture
+        np.tanh(inside, out=inside)
+        inside *= np.float32(0.5)
+        inside += np.float32(0.5)
+        thickness = rng.uniform(0.85, 1.05) + 0.25 * (1 - y / outline.pectoral[1]) * (1 - across)
+        muscle = upsample(MUSCLE * thickness, height, width)
+        muscle += np.float32(0.05) * texture
+        muscle -= image
+        muscle *= inside
+        image += muscle
+    return image
+
+
+def compress(image: np.ndarray, depth: np.ndarray, *, rim: float, skin: float) -> None:
+    """Gives `image` the thickness of a compressed slab with a round rim, and adds the skin.
+
+    depth: distance below the skin; rim: its value where the full thickness is reached; both in image heights.
+    """
+    thickness = np.clip(depth / np.float32(rim), 0, 1)
+    image *= np.sqrt(thickness * (2 - thickness))
+    layer = np.maximum(depth * np.float32(1 / 0.0045), 0)
+    image += np.float32(skin) * layer * np.exp(1 - layer)

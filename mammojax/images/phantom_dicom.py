@@ -1,6 +1,6 @@
 """Phantoms as DICOM files: Digital Mammography X-Ray Image Storage - For Presentation (PS3.3 A.26, C.8.11).
 
-The same arguments give the same bytes: identifiers are derived from seed, patient and view, and the dates are invented.
+The same arguments give the same bytes: identifiers derive from seed, patient and view.
 """
 
 import csv
@@ -26,7 +26,7 @@ from pydicom.uid import (
 
 from mammojax.errors import UserError
 from mammojax.images.phantom import PhantomView, phantom_layouts, phantom_patient, pixel_spacing
-from mammojax.run import read_json, writing, write_json
+from mammojax.run import read_json, write_json, writing
 from mammojax.seeds import stream
 
 LABELS, PARAMETERS = "labels.csv", "phantom.json"
@@ -40,9 +40,10 @@ COMPRESSED_SHARE = 0.2  # of the patients have RLE Lossless files, the others ex
 
 
 def write_phantom_dicom(view: PhantomView, path: Path, *, seed: int, patient: int) -> None:
-    """Writes one view as a DICOM file, whole or not at all; `seed` and `patient` (0, 1, ...) determine all identifiers.
+    """Writes one view as a DICOM file, whole or not at all.
 
-    PatientID is P0001 and PatientName PHANTOM^0001 for patient 0. Raises UserError if the file cannot be written.
+    seed, patient (0, 1, ...): what the view was made with; all identifiers derive from them. Patient 0 has
+    the PatientID P0001 and the PatientName PHANTOM^0001. Raises UserError if the file cannot be written.
     """
     buffer = io.BytesIO()
     dataset = _dataset(view, seed, patient)
@@ -59,9 +60,10 @@ def write_phantom_set(directory: Path, *, patients: int, prevalence: float, seed
                       progress: Callable | None = None) -> None:  # fmt: skip
     """Writes a screening set: P0001/L_CC.dcm and so on, then labels.csv, the sign that the set is complete.
 
-    round(prevalence * patients) of the patients, drawn from `seed`, have a malignant sign in one breast. Columns of
-    labels.csv: file, patient, laterality, view, label (1: malignant sign in this image), lesions (JSON).
-    workers: processes; 0 draws in this one. progress(iterable, total=, description=) is wrapped around the patients.
+    round(prevalence * patients) of the patients, drawn from `seed`, have a malignant sign in one breast.
+    Columns of labels.csv: file, patient, laterality, view, label (1: malignant sign in this image), lesions
+    (JSON). workers: processes; 0 draws in this one. progress(iterable, total=, description=) is put around
+    the patients.
     A set that was begun is continued: files that are there are kept.
     Raises UserError if the arguments make no set, or the directory holds a set of other arguments.
     """
@@ -70,8 +72,8 @@ def write_phantom_set(directory: Path, *, patients: int, prevalence: float, seed
         raise UserError(
             f"{patients} patients at prevalence {prevalence} were asked for; take 1 or more, and 0 to 1"
         )
-    parameters = {"patients": patients, "prevalence": prevalence, "seed": seed, "height": height, "width": width,
-                  "difficulty": difficulty}  # fmt: skip
+    parameters = {"patients": patients, "prevalence": prevalence, "seed": seed, "height": height,
+                  "width": width, "difficulty": difficulty}  # fmt: skip
     if (directory / PARAMETERS).exists():
         before = read_json(directory / PARAMETERS)
         if before != parameters:

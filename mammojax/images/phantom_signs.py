@@ -1,7 +1,7 @@
 """What a phantom's radiologist looks for: round masses, spiculated masses, clusters of micro-calcifications.
 
-Every function returns a float32 patch of attenuation with peak about 1, centred on its middle pixel plus the given
-sub-pixel shift; `unit` is the number of pixels per 1/2048 of the image height.
+A sign is a float32 patch of attenuation with peak about 1, centred on its middle pixel plus a shift;
+`unit` is the number of pixels per 1/2048 of the image height.
 """
 
 import numpy as np
@@ -64,14 +64,15 @@ def calcification_cluster(rng: np.random.Generator, radius: float, unit: float,
         u, v = r * np.cos(phi), elongation * r * np.sin(phi)
         row = shift[0] + u * np.sin(tilt) + v * np.cos(tilt)
         column = shift[1] + u * np.cos(tilt) - v * np.sin(tilt)
-        grain(patch, half + row, half + column, size=rng.uniform(0.7, 1.7) * unit,
-              strength=rng.uniform(0.45, 1.0), stretch=rng.uniform(1, 1.9), tilt=rng.uniform(0, np.pi))  # fmt: skip
+        size, strength, stretch = rng.uniform(0.7, 1.7) * unit, rng.uniform(0.45, 1.0), rng.uniform(1, 1.9)
+        grain(patch, half + row, half + column, size=size, strength=strength, stretch=stretch,
+              tilt=rng.uniform(0, np.pi))  # fmt: skip
     return np.minimum(patch, 1)  # grains that overlap are no brighter than one
 
 
 def grain(image: np.ndarray, row: float, column: float, *, size: float, strength: float, stretch: float,
           tilt: float) -> None:  # fmt: skip
-    """Adds one calcification, an oval of scale `size` pixels (at least 0.55, to stay resolved), to `image`."""
+    """Adds one calcification to `image`: an oval of scale `size` pixels, at least 0.55 to stay resolved."""
     size = max(size, 0.55)
     half = int(np.ceil(3 * size * stretch)) + 1
     top, left = max(int(row) - half, 0), max(int(column) - half, 0)

@@ -1,7 +1,8 @@
 """PNG, TIFF and PGM files to a Mammogram.
 
-A container is no bit depth: 12-bit pictures lie in 16-bit files both as 0 ... 4095 and stretched to 0 ... 65535. The
-depth is what the file states (sBIT in PNG, maxval in PGM), else the smallest usual one that holds the values.
+A container is no bit depth: 12-bit pictures lie in 16-bit files both as 0 ... 4095 and stretched to 0 ...
+65535. The depth is what the file states (sBIT in PNG, maxval in PGM), else the smallest usual one that
+holds the values.
 """
 
 import io
@@ -13,7 +14,14 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from mammojax.images.mammogram import MAX_PIXELS, Mammogram, Rejected, check_size, check_values, values_present
+from mammojax.images.mammogram import (
+    MAX_PIXELS,
+    Mammogram,
+    Rejected,
+    check_size,
+    check_values,
+    values_present,
+)
 from mammojax.images.views import from_file_name
 
 _DEPTHS = (8, 10, 12, 14, 16)
@@ -24,10 +32,10 @@ _PNG_KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB w
 def read_raster(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Mammogram:
     """The mammogram in a PNG, TIFF or PGM file at full bit depth; brighter is taken for denser.
 
-    data: the file's bytes. name: its name or path; laterality and view are guessed from words in its last part, and
-    `rules` says so. 8 and 16-bit grey is read, also as RGB with equal channels or with an opaque alpha channel (8-bit).
-    max_pixels: larger declared sizes are rejected before memory is taken. Spacing and patient are unknown.
-    Raises Rejected, with the reason, for anything else.
+    data: the file's bytes. name: its name or path; laterality and view are guessed from words in its last
+    part, and `rules` says so. 8 and 16-bit grey is read, also as RGB with equal channels or with an opaque
+    alpha channel (8-bit). max_pixels: larger declared sizes are rejected before memory is taken. Spacing
+    and patient are unknown. Raises Rejected, with the reason, for anything else.
     """
     warnings: list[str] = []
     if data[:8] == _PNG_START:
@@ -40,7 +48,9 @@ def read_raster(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Mamm
         raise Rejected("neither PNG, TIFF nor PGM (P2, P5)")
     check_values(int(values_present(pixels).sum()))
     laterality, view = from_file_name(name)
-    guesses = [f"{what} guessed from the file name" for what, v in (("laterality", laterality), ("view", view)) if v]
+    guesses = [
+        f"{what} guessed from the file name" for what, v in (("laterality", laterality), ("view", view)) if v
+    ]
     return Mammogram(pixels=pixels, bits=bits, laterality=laterality, view=view, rules=(*rules, *guesses),
                      warnings=tuple(warnings))  # fmt: skip
 
@@ -70,7 +80,9 @@ def _decode(data: bytes, form: str, max_pixels: int) -> tuple[np.ndarray, Image.
 
 
 def _grey(pixels: np.ndarray, form: str) -> np.ndarray:
-    """uint16[h, w] of a decoded picture whose colours are equal and whose alpha is opaque; Rejected otherwise."""
+    """uint16[h, w] of a decoded picture whose colours are equal and whose alpha is opaque; Rejected
+    otherwise.
+    """
     if pixels.ndim == 3:
         channels = pixels.shape[2]
         if channels in (2, 4):
@@ -91,14 +103,17 @@ def _read_png(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[np.nda
     width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
     check_size(height, width, max_pixels)
     if depth not in (8, 16) or kind not in _PNG_KINDS or kind == 3:
-        raise Rejected(f"PNG of {depth} bits, {_PNG_KINDS.get(kind, 'unknown kind')}; expected 8 or 16-bit grey")
+        raise Rejected(
+            f"PNG of {depth} bits, {_PNG_KINDS.get(kind, 'unknown kind')}; expected 8 or 16-bit grey"
+        )
     if depth == 16 and kind in (2, 6):
         raise Rejected("PNG of 16-bit colours; save it as 16-bit grey")
     chunks = _png_chunks(data)
     if b"tRNS" in chunks:
         raise Rejected("PNG with transparent values")
     if (depth, kind) == (16, 4):
-        # Pillow would halve the depth; read as 8-bit RGBA, which is filtered alike, the bytes come out unchanged
+        # Pillow would halve the depth; read as 8-bit RGBA, which is filtered alike, the bytes come out
+        # unchanged
         header = data[16:24] + bytes((8, 6)) + data[26:29]
         data = data[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + data[33:]
         both = np.ascontiguousarray(_decode(data, "PNG", max_pixels)[0]).view(">u2").astype(np.uint16)
@@ -127,7 +142,9 @@ def _png_chunks(data: bytes) -> dict[bytes, bytes]:
 
 
 def _significant(pixels: np.ndarray, stated: int, warnings: list[str]) -> tuple[np.ndarray, int, list[str]]:
-    """Takes back the stretching of `stated` significant bits to 16 that the PNG standard asks for (11.3.2.4)."""
+    """Takes back the stretching of `stated` significant bits to 16 that the PNG standard asks for
+    (11.3.2.4).
+    """
     if int(pixels.max()) < 2**stated:
         return pixels, stated, ["PNG", f"sBIT {stated}, values not stretched"]
     present = np.flatnonzero(values_present(pixels))
@@ -163,7 +180,8 @@ def _read_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, int, list[str]
 
 
 def _read_pgm(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[np.ndarray, int, list[str]]:
-    # Netpbm: magic, width, height, maxval, parted by white space and comments to the end of the line; then one byte
+    # Netpbm: magic, width, height, maxval, parted by white space and comments to the end of the line; then
+    # one byte
     gap = rb"(?:\s|#[^\r\n]*[\r\n])+"
     match = re.match(rb"P([25])" + 2 * (gap + rb"(\d{1,9})") + gap + rb"(\d{1,9})\s", data[:65536])
     if not match:
@@ -191,7 +209,9 @@ def _read_pgm(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[np.nda
 
 def _plain_values(body: bytes, count: int) -> np.ndarray:
     """uint16[count] from decimal numbers, without a Python object for each."""
-    if len(body) < 2 * count - 1:  # a digit and a space each: checked before memory is taken for `count` values
+    if (
+        len(body) < 2 * count - 1
+    ):  # a digit and a space each: checked before memory is taken for `count` values
         raise Rejected(f"truncated: {len(body)} bytes cannot hold {count} values")
     body = re.sub(rb"#[^\r\n]*", b"", body)
     if re.search(rb"[^0-9\s]", body):

@@ -28,30 +28,33 @@ def read_mammogram(
 ) -> Mammogram:
     """The mammogram in a DICOM, PNG, TIFF or PGM file at full bit depth.
 
-    data: the file's bytes. name: its name or path, for guesses at side and view only. for_processing: "log" or
-    "refuse" raw detector images of DICOM files. max_pixels: larger declared sizes are rejected.
-    Raises Rejected, whose message is the reason, for any file that is none of these or cannot be used.
+    data: the file's bytes. name: its name or path, for guesses at side and view only. for_processing: "log"
+    or "refuse" raw detector images of DICOM files. max_pixels: larger declared sizes are rejected. Raises
+    Rejected, whose message is the reason, for any file that is none of these or cannot be used.
     """
     if not data:
         raise Rejected("empty file")
-    if data.startswith(_RASTER_STARTS) and data[128:132] != b"DICM":  # a preamble may hold anything, TIFF included
+    if (
+        data.startswith(_RASTER_STARTS) and data[128:132] != b"DICM"
+    ):  # a preamble may hold anything, TIFF included
         return read_raster(data, name, max_pixels=max_pixels)
     if starts_as_dicom(data[:132]):
         return read_dicom(data, name=name, for_processing=for_processing, max_pixels=max_pixels)
     for start, reason in _OTHERS:
         if data.startswith(start):
             raise Rejected(reason)
-    head = data[:512]
-    text = all(b >= 32 or b in b"\t\r\n\f" for b in head)
+    text = all(32 <= b < 127 or b in b"\t\r\n\f" for b in data[:512])
     raise Rejected(f"{'a text file' if text else 'unknown content'}; expected DICOM, PNG, TIFF or PGM")
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a listing takes the file for a picture: by its suffix, or, where it has none, by a start as DICOM."""
+    """Whether a listing takes the file for a picture: by its suffix, or, where it has none, by a start as
+    DICOM.
+    """
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return path.is_file()
     # DICOM exports name files by UIDs, whose last number looks like a suffix
-    if path.suffix and not path.suffix[1:].isdigit() or not path.is_file():
+    if (path.suffix and not path.suffix[1:].isdigit()) or not path.is_file():
         return False
     with path.open("rb") as file:
         return starts_as_dicom(file.read(132))

@@ -1,6 +1,7 @@
 """Laterality and view: codes, words, and whom to believe when a file contradicts itself.
 
-View codes: DICOM PS3.16 CID 4014 and 4015 in SNOMED CT and in the older SRT form, which older files write under SNM3.
+View codes: DICOM PS3.16 CID 4014 and 4015 in SNOMED CT and in the older SRT form, which older files write
+under SNM3.
 """
 
 import re
@@ -31,7 +32,9 @@ CODE_SCHEMES = ("SCT", "SRT", "SNM3")
 VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "FB", "SIO", "ISO", "XCCL", "XCCM")
 _SIDES = {"L": "L", "LEFT": "L", "LT": "L", "R": "R", "RIGHT": "R", "RT": "R"}
 # one word may hold both: LCC, RMLO, LEFTCC
-_BOTH = re.compile(f"({'|'.join(sorted(_SIDES, key=len, reverse=True))})({'|'.join(sorted(VIEWS, key=len, reverse=True))})")
+_BOTH = re.compile(
+    f"({'|'.join(sorted(_SIDES, key=len, reverse=True))})({'|'.join(sorted(VIEWS, key=len, reverse=True))})"
+)
 _UNUSABLE = {
     "MAG": "magnification", "MAGNIFICATION": "magnification", "MAGNIFIED": "magnification",
     "SPOT": "spot compression",
@@ -46,9 +49,11 @@ def _words(text: str) -> list[str]:
 
 
 def from_words(text: str) -> tuple[str, str]:
-    """(laterality, view) that the words of a description or file name tell, "" where they tell none or several.
+    """(laterality, view) that the words of a description or file name tell, "" where they tell none or
+    several.
 
-    Words are parted by anything but letters and digits: "L-CC", "LEFT_MLO", "x_R_CC_y", "RMLO" are understood.
+    Words are parted by anything but letters and digits: "L-CC", "LEFT_MLO", "x_R_CC_y", "RMLO" are
+    understood.
     """
     sides, views = set(), set()
     for word in _words(text):
@@ -76,8 +81,8 @@ def from_file_name(name: str) -> tuple[str, str]:
 def from_patient_orientation(values: Iterable[str]) -> tuple[str, str]:
     """(laterality, view) by PatientOrientation (0020,0020), "" where it does not tell.
 
-    Rows towards A: left breast, towards P: right (PS3.3 C.8.11.7); F in the column direction: MLO. Both hold only
-    if nobody flipped the pixels. CBIS-DDSM writes the view itself there.
+    Rows towards A: left breast, towards P: right (PS3.3 C.8.11.7); F in the column direction: MLO. Both
+    hold only if nobody flipped the pixels. CBIS-DDSM writes the view itself there.
     """
     values = [str(v).strip().upper() for v in values]
     if len(values) == 1:
@@ -95,9 +100,11 @@ def unusable_kind(text: str) -> str:
 
 
 def believed(what: str, claims: Iterable[tuple[str, str]]) -> tuple[str, str, list[str]]:
-    """(value, source, warnings): the first claim that says something, and one warning for each that contradicts it.
+    """(value, source, warnings): the first claim that says something, and one warning for each that
+    contradicts it.
 
-    what: "laterality" or "view", for the warnings. claims: (source, value) in order of trust; value "" says nothing.
+    what: "laterality" or "view", for the warnings. claims: (source, value) in order of trust; value "" says
+    nothing.
     """
     told = [(source, value) for source, value in claims if value]
     if not told:

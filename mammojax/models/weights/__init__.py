@@ -1,0 +1,1 @@
+"""Readers of published weight files. None of them runs code from a file."""

@@ -1,0 +1,64 @@
+"""The classifier of the paper: three convolutions with pooling down to one pixel, two fully connected layers, one score."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from mammojax.errors import UserError
+
+
+class Normalisation(nnx.Variable):
+    """Channel means and deviations of the training representations; fixed, not trained."""
+
+
+class Classifier(nnx.Module):
+    """From representations to scores; section 4 and Figure 2 of Sulam et al. 2017.
+
+    channels: c of the representation. cells: np. filters: of the 3 x 3 convolutions (SAME padding, ReLU), each followed
+    by 2 x 2 max pooling while more than one pixel is left: 15 -> 7 -> 3 -> 1; pooling goes on after the last convolution
+    for larger np. hidden: fully connected layers with ReLU and dropout. Kernels start by He et al. 2015.
+    Raises UserError for no filters or no channels.
+    """
+
+    def __init__(self, channels: int, cells: int, *, filters: Sequence[int] = (256, 128, 256),
+                 hidden: Sequence[int] = (512, 512), dropout: float = 0.0, rngs: nnx.Rngs):  # fmt: skip
+        if not filters or min((channels, cells, *filters, *hidden)) < 1 or not 0 <= dropout < 1:
+            raise UserError(f"a classifier of {channels} channels, {cells} cells, filters {tuple(filters)}, hidden "
+                            f"{tuple(hidden)}, dropout {dropout} cannot be built; all sizes must be positive")  # fmt: skip
+        he = nnx.initializers.he_normal()
+        self.mean = Normalisation(jnp.zeros(channels))
+        self.deviation = Normalisation(jnp.ones(channels))
+        sizes = (channels, *filters)
+        self.convolutions = nnx.List(
+            [nnx.Conv(a, b, (3, 3), kernel_init=he, rngs=rngs) for a, b in zip(sizes, sizes[1:])]
+        )
+        sizes = (filters[-1], *hidden)
+        self.dense = nnx.List([nnx.Linear(a, b, kernel_init=he, rngs=rngs) for a, b in zip(sizes, sizes[1:])])
+        self.score = nnx.Linear(sizes[-1], 1, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+
+    def set_normalisation(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """Sets the standardisation of the input: float[c] each, from the training folds."""
+        self.mean[...] = jnp.asarray(mean, jnp.float32)
+        self.deviation[...] = jnp.asarray(deviation, jnp.float32)
+
+    def __call__(self, representation: jax.Array) -> jax.Array:
+        """float32[b]: scores (logits) of representations float32[b, np, np, c]."""
+        x = (representation - self.mean[...]) / self.deviation[...]
+        for convolution in self.convolutions:
+            x = _pool(nnx.relu(convolution(x)))
+        while x.shape[1] > 1 or x.shape[2] > 1:
+            x = _pool(x)
+        x = x[:, 0, 0]
+        for dense in self.dense:
+            x = self.dropout(nnx.relu(dense(x)))
+        return self.score(x)[:, 0]
+
+
+def _pool(x: jax.Array) -> jax.Array:
+    """2 x 2 max pooling of axes with more than one cell; a last odd row or column is left out (15 -> 7)."""
+    size = tuple(2 if side > 1 else 1 for side in x.shape[1:3])
+    return x if size == (1, 1) else nnx.max_pool(x, size, size)
