@@ -68,12 +68,6 @@ def local_response_normalisation(x: jax.Array) -> jax.Array:
     return x * root * jnp.sqrt(root)
 
 
-def window_means(x: jax.Array, *, size: tuple[int, int], step: tuple[int, int], count: int) -> jax.Array:
-    """float[b, count, count, c]: means over overlapping windows of a map, as two small matrix products."""
-    for axis, (k, t) in enumerate(zip(size, step)):
-        cells = jnp.arange(x.shape[1 + axis])
-        begin = t * jnp.arange(count)[:, None]
-        weights = ((cells >= begin) & (cells < begin + k)).astype(x.dtype) / k
-        spec = "nh,bhwc->bnwc" if axis == 0 else "nw,bhwc->bhnc"
-        x = jnp.einsum(spec, weights, x, precision=lax.Precision.HIGHEST)
-    return x
+def window_maxima(x: jax.Array, *, size: tuple[int, int], step: tuple[int, int]) -> jax.Array:
+    """float[b, h', w', c]: the largest value of each channel over overlapping windows of a map, no padding."""
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, *size, 1), (1, *step, 1), "VALID")

@@ -26,7 +26,7 @@ from flax import nnx
 from mammojax.errors import UserError
 from mammojax.models.backbones import BACKBONES
 from mammojax.models.backbones.contract import Backbone, output_side, receptive_field
-from mammojax.models.layers import window_means
+from mammojax.models.layers import window_maxima
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def scan(network: ScanningNetwork, batch: jax.Array, chosen: Plan) -> jax.Array:
     values = _module(network.backbone.name).apply(network.variables(), batch, network.tap, chosen.first_strides)
     if chosen.window is None:
         return values
-    return window_means(values, size=chosen.window, step=chosen.step, count=chosen.cells)
+    return window_maxima(values, size=chosen.window, step=chosen.step)
 
 
 def whole_image_features(network: ScanningNetwork, batch: jax.Array) -> jax.Array:

@@ -17,7 +17,7 @@ from mammojax.datasets.pipeline import Augmentation
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
 
-FORM = 1  # raise when scanning changes what a shard holds
+FORM = 2  # raise when scanning changes what a shard holds
 _SHARD = 32  # records a shard
 
 
