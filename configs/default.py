@@ -1,6 +1,6 @@
 """Every field with its default; the other configs change a few. Any field is a flag: --config.training.epochs=40.
 
-Values that the paper does not publish (lambda, learning rate, epochs) were chosen once on inner folds of the phantom
+Values that the paper does not publish (lambda, learning rate, epochs) were chosen once on inner splits of the phantom
 and are the same for all arms.
 """
 
@@ -73,7 +73,7 @@ def get_config() -> config_dict.ConfigDict:
     config.loss.two_pass_batches = 0  # batches a step of two_pass; 0: a whole epoch
 
     config.training = config_dict.ConfigDict()
-    config.training.epochs = 30
+    config.training.epochs = 20
     config.training.batch = 16
     config.training.learning_rate = 3e-4
     config.training.schedule = "cosine"  # constant, cosine or linear

@@ -23,8 +23,9 @@ from mammojax.datasets.builders import BUILDERS
 from mammojax.datasets.labels import Dropped, label
 from mammojax.datasets.record import INDEX_FILE, Record, RecordSet, Source, features, to_example
 from mammojax.errors import UserError
+from mammojax.images.isolated import CRASHED
 
-FORM = 1  # raise when decoding, cropping or the schema changes what a record holds
+FORM = 2  # raise when decoding, cropping or the schema changes what a record holds
 _SHEET = 28  # films a contact sheet
 
 
@@ -146,7 +147,7 @@ def _in_pool(jobs: dict[int, tuple], workers: int) -> Iterator[tuple[int, Accoun
             except BrokenProcessPool:
                 lost = list(running.values())
                 if alone:  # it was this file and no other
-                    yield lost[0], Account(jobs[lost[0]][0].file, "rejected", "the decoder crashed on this file")
+                    yield lost[0], Account(jobs[lost[0]][0].file, "rejected", CRASHED)
                     lost = lost[1:]
                 waiting, alone = lost + waiting, True
 

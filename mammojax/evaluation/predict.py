@@ -16,9 +16,8 @@ from mammojax.evaluation.baselines import LinearScorer
 from mammojax.evaluation.calibration import Platt
 from mammojax.evaluation import cells
 from mammojax.evaluation.crossval import cell_folder
-from mammojax.images.breast import crop_breast
-from mammojax.images.mammogram import Rejected
-from mammojax.images.reading import looks_like_image, read_mammogram
+from mammojax.images.isolated import read_crops
+from mammojax.images.reading import is_image_file
 
 COLUMNS = ("file", "score", "probability", "box_top", "box_left", "box_height", "box_width", "laterality", "view",
            "warnings", "reason")  # fmt: skip
@@ -40,7 +39,7 @@ def files_of(arguments: Iterable[str]) -> list[tuple[str, Path]]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if p.is_file() and looks_like_image(p)]
+            inside = [p for p in sorted(path.rglob("*")) if p.is_file() and is_image_file(p)]
             if not inside:
                 raise UserError(f"{path} holds no DICOM, PNG, TIFF or PGM files; name files or another folder")
             found += [(p.relative_to(path).as_posix(), p) for p in inside]
@@ -53,17 +52,13 @@ def files_of(arguments: Iterable[str]) -> list[tuple[str, Path]]:
 
 def predict(model: Model, files: Sequence[tuple[str, Path]]) -> Iterator[dict]:
     """One row (a dict with the keys of `COLUMNS`) a file; a file that cannot be scored gets its reason instead."""
-    for name, path in files:
+    crops = read_crops([path for _, path in files], margin=model.margin, for_processing=model.for_processing)
+    for (name, _), found in zip(files, crops):
         row = dict.fromkeys(COLUMNS, "") | {"file": name}
-        try:
-            mammogram = read_mammogram(path.read_bytes(), path.name, for_processing=model.for_processing)
-            crop = crop_breast(mammogram, margin=model.margin)
-        except Rejected as reason:
-            yield row | {"reason": str(reason)}
+        if isinstance(found, str):
+            yield row | {"reason": found}
             continue
-        except OSError as error:
-            yield row | {"reason": f"cannot be read: {error.strerror}"}
-            continue
+        mammogram, crop = found
         logits = model.scores(crop.image, crop.bits)
         probabilities = [float(c.probability(s)) for c, s in zip(model.calibrations, logits)]
         box = {f"box_{side}": getattr(crop.box, side) for side in ("top", "left", "height", "width")}

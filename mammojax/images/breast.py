@@ -46,8 +46,9 @@ class Crop:
 def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
     """The breast's box cut out and flipped so that the chest wall is at the left.
 
-    margin: what the box is grown by, as a share of its longer side. If no plausible mask is found the whole
-    frame is kept, and a warning says so. Raises Rejected for a picture without content.
+    margin: what the box is grown by, as a share of its longer side. What lies in the box but further than this from
+    the mask (letters, tape, bars) is set to 0: a network must not read it. If no plausible mask is found the whole
+    frame is kept as it is, and a warning says so. Raises Rejected for a picture without content.
     """
     pixels = mammogram.pixels
     if pixels.size == 0 or pixels.min() == pixels.max():
@@ -70,11 +71,21 @@ def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
         warnings.append(f"laterality: the file says {mammogram.laterality}, whose chest wall is usually "
                         f"{usual}; the mask says {side}, which is believed for the orientation")  # fmt: skip
     image, geometry, flipped = pixels[box.slices], Geometry().cropped(box), side == "right"
+    if fraction >= _LEAST:
+        image = _cleared(image, mask[box.slices], reach=margin * max(box.height, box.width))
     if flipped:
         image, geometry = image[:, ::-1], geometry.flipped(box.width)
     return Crop(
         np.ascontiguousarray(image), mammogram.bits, box, geometry, flipped, side, fraction, tuple(warnings)
     )
+
+
+def _cleared(image: np.ndarray, mask: np.ndarray, *, reach: float) -> np.ndarray:
+    """The image with 0 wherever the mask is further away than `reach` pixels."""
+    step = max(1, int(reach / 4))  # the distance is measured on a coarse grid: an edge needs no single pixels
+    near = ndimage.distance_transform_edt(~mask[::step, ::step]) * step <= reach + step
+    near = near.repeat(step, 0).repeat(step, 1)[: image.shape[0], : image.shape[1]]
+    return np.where(near, image, 0).astype(image.dtype)
 
 
 def breast_box(mask: np.ndarray, *, margin: float = 0.02) -> Box:

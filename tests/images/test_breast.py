@@ -219,3 +219,16 @@ def test_the_real_dicom_films_are_turned_as_their_laterality_says():
         crop = crop_breast(mammogram)
         assert crop.warnings == () and crop.side == {"L": "left", "R": "right"}[mammogram.laterality]
         assert 0.15 < crop.mask_fraction < 0.4 and crop.image.shape[1] < 0.7 * mammogram.pixels.shape[1]
+
+
+def test_lettering_in_the_box_but_off_the_breast_is_cleared_and_the_breast_is_not_touched():
+    rows, columns = np.mgrid[:400, :300]
+    breast = (rows - 200) ** 2 / 170**2 + columns**2 / 220**2 < 1
+    pixels = np.where(breast, 2000 + rows, 30).astype(np.uint16)
+    pixels[35:60, 180:215] = 4095  # a label in the corner of the breast's box
+    crop = crop_breast(Mammogram(pixels, bits=12, laterality="", view="", spacing=None, patient="", rules=(),
+                                 warnings=()))  # fmt: skip
+    back = np.rint(crop.geometry.to_original(np.argwhere(crop.image > 0).astype(float))).astype(int)
+    kept = np.zeros_like(breast)
+    kept[back[:, 0], back[:, 1]] = True
+    assert kept[breast].all() and not kept[35:60, 180:215].any()

@@ -8,7 +8,7 @@ from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import Facts
 from mammojax.datasets.record import Source
 from mammojax.errors import UserError
-from mammojax.images.reading import IMAGE_SUFFIXES
+from mammojax.images.reading import is_image_file
 
 _TRUE = {"1", "1.0", "true", "yes", "y", "positive", "pos", "malignant", "cancer"}
 _FALSE = {"0", "0.0", "false", "no", "n", "negative", "neg", "benign", "normal"}
@@ -88,6 +88,6 @@ class Folder(MammogramBuilder):
                 )
             )
         for file in sorted(root.rglob("*")):
-            if file.suffix.lower() in IMAGE_SUFFIXES and file not in listed and file.is_file():
+            if file not in listed and file.is_file() and is_image_file(file):
                 found.append(Source(file=file.relative_to(root).as_posix(), path=file, patient="", facts=None))
         return found
