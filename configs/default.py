@@ -51,7 +51,9 @@ def get_config() -> config_dict.ConfigDict:
     config.model.dropout = 0.0
 
     config.scan = config_dict.ConfigDict()
-    config.scan.representations = ""  # the cache; "" for RUN/representations; share it between runs to scan once
+    config.scan.representations = (
+        ""  # the cache; "" for RUN/representations; share it between runs to scan once
+    )
     config.scan.batch = 0  # images a step; 0: 1 on a CPU, 16 on an accelerator
     config.scan.copies = 1  # representations of each image: 1 plain plus copies - 1 augmented ones
     config.scan.workers = 0  # reading processes; 0 reads with threads

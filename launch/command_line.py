@@ -26,8 +26,17 @@ def track(items: Iterable, *, total: int, description: str, initial: int = 0) ->
     from tqdm import tqdm
 
     every = 0.5 if sys.stderr.isatty() else 10.0  # a log file needs no animation
-    return tqdm(items, total=total, desc=description, initial=initial, delay=2, mininterval=every, file=sys.stderr,
-                dynamic_ncols=True, leave=False)  # fmt: skip
+    return tqdm(
+        items,
+        total=total,
+        desc=description,
+        initial=initial,
+        delay=2,
+        mininterval=every,
+        file=sys.stderr,
+        dynamic_ncols=True,
+        leave=False,
+    )
 
 
 def run(main: Callable, *, config: str | None = None) -> None:
@@ -36,7 +45,15 @@ def run(main: Callable, *, config: str | None = None) -> None:
     config: the default of the flag --config, a file of plain data; any field of it is a flag too. Errors that a user
     can mend are one line and exit code 2; others keep their traceback.
     """
-    chosen = None if config is None else config_flags.DEFINE_config_file("config", config, "settings, a file of plain data; see configs/")
+    chosen = None
+    if config is not None:
+        # A default would be read, with all --config.<field> flags, where it is defined: errors there cannot be caught.
+        named = [a for a in sys.argv[1:] if a.startswith("--config=")]
+        rest = [a for a in sys.argv[1:] if a not in named]
+        sys.argv[1:] = [*(named or [f"--config={config}"]), *rest]  # the file first, whatever the order typed
+        chosen = config_flags.DEFINE_config_file(
+            "config", None, "settings, a file of plain data; see configs/"
+        )
     document = sys.modules["__main__"].__doc__ or ""
     if any(a in ("--help", "-help", "-h", "--helpfull") for a in sys.argv[1:]):
         print(_help(document, config is not None))
@@ -68,7 +85,9 @@ def run(main: Callable, *, config: str | None = None) -> None:
 def no_arguments(arguments: list[str]) -> None:
     """A launcher without arguments got some: most often a flag without its dashes."""
     if arguments:
-        raise UserError(f"unexpected argument {arguments[0]!r}; settings are given as --config.<field>=<value>")
+        raise UserError(
+            f"unexpected argument {arguments[0]!r}; settings are given as --config.<field>=<value>"
+        )
 
 
 def _stop(text: str, code: int = 2) -> None:
@@ -92,7 +111,9 @@ def _check(value) -> None:
         if isinstance(item, tuple) and name in expected:
             kind = type(expected[name][0])
             if not item or not all(isinstance(x, kind) for x in item):
-                raise ValueError(f"--config.{name}={item!r}: expected a tuple of {kind.__name__}, such as {expected[name]!r}")
+                raise ValueError(
+                    f"--config.{name}={item!r}: expected a tuple of {kind.__name__}, such as {expected[name]!r}"
+                )
 
 
 def _flag_error(error: Exception) -> str:
@@ -115,8 +136,11 @@ def _flag_error(error: Exception) -> str:
 
 def _help(document: str, with_fields: bool) -> str:
     lines = [document.strip(), ""]
-    own = [f for f in flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
-           if f.name not in ("config", "help")]  # fmt: skip
+    own = [
+        f
+        for f in flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
+        if f.name not in ("config", "help")
+    ]
     if own:
         lines.append("Flags:")
         lines += [f"  --{f.name}={f.default_as_str or ''}\n      {f.help}" for f in own]
@@ -124,6 +148,8 @@ def _help(document: str, with_fields: bool) -> str:
     if with_fields:
         from configs import default
 
-        lines.append("Fields of --config, each a flag, with their defaults (explained in configs/default.py):")
+        lines.append(
+            "Fields of --config, each a flag, with their defaults (explained in configs/default.py):"
+        )
         lines += [f"  --config.{name}={item!r}" for name, item in _fields(default.get_config()).items()]
     return "\n".join(lines)

@@ -18,7 +18,7 @@ def main(config, arguments: list[str]) -> None:
     from launch.evaluate import evaluated
     from launch.prepare import describe, prepared
     from launch.scan import network
-    from launch.train import cell, inputs, splits
+    from launch.train import cell, inputs, recipes, splits
     from mammojax import run
     from mammojax.evaluation.cells import check_arm, describe_cell
 
@@ -26,14 +26,17 @@ def main(config, arguments: list[str]) -> None:
     arms = config.crossval.arms
     for arm in arms:
         check_arm(arm)
+    recipes(config)  # what cannot be trained is said before anything is prepared
+    net = network(config)
     run.record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
     describe(config, records)
     parts = splits(config, records)
-    net = network(config)
     say(f"scanning network: {net.provenance}")
     read = inputs(config, arms, records, net)
-    for arm, part in track([(a, p) for a in arms for p in parts], total=len(arms) * len(parts), description="cells"):
+    for arm, part in track(
+        [(a, p) for a in arms for p in parts], total=len(arms) * len(parts), description="cells"
+    ):
         say(describe_cell(cell(config, arm, part, records, read)))
     say(f"report: {evaluated(Path(config.run), config.to_dict())}")
 

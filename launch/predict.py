@@ -73,8 +73,10 @@ def main(arguments: list[str]) -> None:
         writer.writerows(rows)
     partial.unlink()
     failed = [row for row in rows if row["reason"]]
-    say(f"{len(rows) - len(failed)} of {len(rows)} files scored with {len(model.calibrations)} networks of the arm "
-        f"{ARM.value}: {output}")  # fmt: skip
+    say(
+        f"{len(rows) - len(failed)} of {len(rows)} files scored with {len(model.calibrations)} networks of the arm "
+        f"{ARM.value}: {output}"
+    )
     for row in failed[:5]:
         say(f"  not scored: {row['file']}: {row['reason']}")
     if len(failed) == len(rows):

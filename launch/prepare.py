@@ -20,16 +20,27 @@ def prepared(config):
 
     data = config.data
     if not data.source:
-        raise UserError("config.data.source is empty; give the folder that holds the files: --config.data.source=FOLDER")
+        raise UserError(
+            "config.data.source is empty; give the folder that holds the files: --config.data.source=FOLDER"
+        )
     options = {}
     if data.name == "phantom":
         options = {**data.phantom.to_dict(), "seed": config.seed}
     elif data.name == "folder":
         options = data.folder.to_dict()
-    return prepare(data.name, Path(data.source), Path(data.prepared or Path(config.run) / "prepared"),
-                   labels=data.labels, margin=data.margin, for_processing=data.for_processing, options=options,
-                   workers=os.cpu_count() if data.workers < 0 else data.workers, strict=data.strict,
-                   track=track, say=say)  # fmt: skip
+    return prepare(
+        data.name,
+        Path(data.source),
+        Path(data.prepared or Path(config.run) / "prepared"),
+        labels=data.labels,
+        margin=data.margin,
+        for_processing=data.for_processing,
+        options=options,
+        workers=os.cpu_count() if data.workers < 0 else data.workers,
+        strict=data.strict,
+        track=track,
+        say=say,
+    )
 
 
 def describe(config, records) -> None:
@@ -39,9 +50,11 @@ def describe(config, records) -> None:
     ledger = accounts.read_accounts(records.directory)
     accounts.write_accounts(Path(config.run), ledger)
     tally = accounts.counts(ledger)
-    say(f"{records.name} ({records.scheme}): {len(records)} images of {len(set(records.patients))} patients, "
+    say(
+        f"{records.name} ({records.scheme}): {len(records)} images of {len(set(records.patients))} patients, "
         f"{int(records.labels.sum())} positive; files found {tally['found']} = used {tally['used']} + dropped "
-        f"{tally['dropped']} + rejected {tally['rejected']}")  # fmt: skip
+        f"{tally['dropped']} + rejected {tally['rejected']}"
+    )
     for fate, reason, n in accounts.reasons(ledger)[:5]:
         say(f"  {fate} {n}: {reason}")
     say(f"boxes to look at: {records.directory / 'contact_sheets'}")

@@ -16,8 +16,12 @@ def network(config):
     """The pretrained scanning network of a configuration."""
     from mammojax.models.scanning import load_backbone
 
-    return load_backbone(config.model.backbone, tap=config.model.tap or None, weights=config.model.weights or None,
-                         seed=config.seed)  # fmt: skip
+    return load_backbone(
+        config.model.backbone,
+        tap=config.model.tap or None,
+        weights=config.model.weights or None,
+        seed=config.seed,
+    )
 
 
 def cache_folder(config) -> Path:
@@ -37,10 +41,20 @@ def scanned(config, records, net):
     from mammojax.datasets.pipeline import Augmentation
     from mammojax.training.representations import scan_records
 
-    return scan_records(records, net, cache_folder(config), np_=config.model.np,
-                        max_side=config.model.max_side or None, copies=config.scan.copies,
-                        augmentation=Augmentation(**config.augmentation.to_dict()), seed=config.seed,
-                        batch=batch_size(config), workers=config.scan.workers, track=track, say=say)  # fmt: skip
+    return scan_records(
+        records,
+        net,
+        cache_folder(config),
+        np_=config.model.np,
+        max_side=config.model.max_side or None,
+        copies=config.scan.copies,
+        augmentation=Augmentation(**config.augmentation.to_dict()),
+        seed=config.seed,
+        batch=batch_size(config),
+        workers=config.scan.workers,
+        track=track,
+        say=say,
+    )
 
 
 def main(config, arguments: list[str]) -> None:
@@ -48,13 +62,15 @@ def main(config, arguments: list[str]) -> None:
     from mammojax import run
 
     command_line.no_arguments(arguments)
+    net = network(config)
     run.record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
     describe(config, records)
-    net = network(config)
     say(f"scanning network: {net.provenance}")
     cache = scanned(config, records, net)
-    say(f"{len(cache)} representations of {' x '.join(map(str, cache.shape))}, {cache.copies} copies, in {cache.folder}")
+    say(
+        f"{len(cache)} representations of {' x '.join(map(str, cache.shape))}, {cache.copies} copies, in {cache.folder}"
+    )
     for text in cache.plans:
         say(f"  plan: {text}")
 

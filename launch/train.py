@@ -25,7 +25,9 @@ def splits(config, records) -> list:
     from mammojax.seeds import stream
 
     folds = config.crossval.folds
-    fold_of = stratified_folds(records.patients, records.labels, folds=folds, seed=stream(config.seed, "folds"))
+    fold_of = stratified_folds(
+        records.patients, records.labels, folds=folds, seed=stream(config.seed, "folds")
+    )
     save_folds(Path(config.run) / "folds.json", records, fold_of, seed=config.seed)
     return [split(records, fold_of, k, inner=config.training.inner, seed=config.seed) for k in range(folds)]
 
@@ -45,9 +47,27 @@ def inputs(config, arms, records, net) -> dict:
     if set(arms) - {cells.BASELINE}:
         read["representations"] = scanned(config, records, net)
     if any(arm.endswith(cells.FINETUNED) for arm in arms):
-        read["plans"] = [plan((r.height, r.width), net.backbone, config.model.np, tap=net.tap,
-                              max_side=config.model.max_side or None) for r in records.records]  # fmt: skip
+        read["plans"] = [
+            plan(
+                (r.height, r.width),
+                net.backbone,
+                config.model.np,
+                tap=net.tap,
+                max_side=config.model.max_side or None,
+            )
+            for r in records.records
+        ]
     return read
+
+
+def recipes(config) -> tuple:
+    """(`Recipe`, `PairLoss`) of a configuration; UserError for settings that cannot be trained with."""
+    from mammojax.evaluation import cells
+
+    classifier = {name: getattr(config.model, name) for name in ("filters", "hidden", "dropout")}
+    made = cells.Recipe(**config.training.to_dict(), **classifier), cells.PairLoss(**config.loss.to_dict())
+    cells.check_settings(*made)
+    return made
 
 
 def cell(config, arm: str, parts, records, read: dict) -> Path:
@@ -59,17 +79,24 @@ def cell(config, arm: str, parts, records, read: dict) -> Path:
     if arm == cells.BASELINE:
         features, key = read["features"]
         return cells.baseline_cell(*where, features, features_key=key, **about)
-    classifier = {name: getattr(config.model, name) for name in ("filters", "hidden", "dropout")}
-    recipe = cells.Recipe(**config.training.to_dict(), **classifier)
-    pair_loss = cells.PairLoss(**config.loss.to_dict())
+    recipe, pair_loss = recipes(config)
     if not arm.endswith(cells.FINETUNED):
-        return cells.train_cell(*where, read["representations"], recipe=recipe, pair_loss=pair_loss, track=track,
-                                **about)  # fmt: skip
+        return cells.train_cell(
+            *where, read["representations"], recipe=recipe, pair_loss=pair_loss, track=track, **about
+        )
     cell(config, arm.removesuffix(cells.FINETUNED), parts, records, read)
-    return cells.finetune_cell(*where, read["network"], read["plans"], recipe=recipe, pair_loss=pair_loss,
-                               finetuning=cells.Finetuning(**config.finetune.to_dict()), track=track,
-                               augmentation=Augmentation(**config.augmentation.to_dict()),
-                               workers=config.scan.workers, **about)  # fmt: skip
+    return cells.finetune_cell(
+        *where,
+        read["network"],
+        read["plans"],
+        recipe=recipe,
+        pair_loss=pair_loss,
+        finetuning=cells.Finetuning(**config.finetune.to_dict()),
+        track=track,
+        augmentation=Augmentation(**config.augmentation.to_dict()),
+        workers=config.scan.workers,
+        **about,
+    )
 
 
 def main(config, arguments: list[str]) -> None:
@@ -82,12 +109,16 @@ def main(config, arguments: list[str]) -> None:
     command_line.no_arguments(arguments)
     check_arm(ARM.value)
     if FOLD.value >= config.crossval.folds:
-        raise UserError(f"--fold={FOLD.value}, expected 0 to {config.crossval.folds - 1} (config.crossval.folds)")
+        raise UserError(
+            f"--fold={FOLD.value}, expected 0 to {config.crossval.folds - 1} (config.crossval.folds)"
+        )
+    recipes(config)
+    net = network(config)
     run.record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
     describe(config, records)
     parts = splits(config, records)[FOLD.value]
-    read = inputs(config, [ARM.value], records, network(config))
+    read = inputs(config, [ARM.value], records, net)
     say(describe_cell(cell(config, ARM.value, parts, records, read)))
 
 

@@ -32,7 +32,9 @@ def writing(path: Path, mode: str = "wb") -> Iterator:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free space or choose another folder"
+        ) from error
     try:
         options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with os.fdopen(descriptor, mode, **options) as file:
@@ -42,7 +44,9 @@ def writing(path: Path, mode: str = "wb") -> Iterator:
         os.chmod(aside, 0o644)  # mkstemp makes private files; a run directory is read by colleagues
         os.replace(aside, path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free space or choose another folder"
+        ) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(aside)
@@ -117,8 +121,21 @@ def claim(folder: Path, stage_key: str) -> str | None:
 
 def environment() -> dict:
     """Versions of Python and of the packages that determine the numbers, and the machine's kind."""
-    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "scikit-learn",
-             "pydicom", "tensorflow-datasets", "array_record", "mammojax")  # fmt: skip
+    names = (
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "orbax-checkpoint",
+        "grain",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "pydicom",
+        "tensorflow-datasets",
+        "array_record",
+        "mammojax",
+    )
     versions = {}
     for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -37,7 +37,9 @@ def test_imports_run_downwards_only(path):
     room = path.relative_to(PACKAGE).parts[0] if path.parent != PACKAGE else path.stem
     for name in imported(path):
         parts = name.split(".")
-        assert parts[0] not in ("launch", "configs", "absl", "tests"), f"{path} reads flags or imports upwards: {name}"
+        assert parts[0] not in ("launch", "configs", "absl", "tests"), (
+            f"{path} reads flags or imports upwards: {name}"
+        )
         if parts[0] != "mammojax" or len(parts) == 1 or parts[1] == room:
             continue
         if room == "losses":
@@ -53,7 +55,9 @@ def test_importing_the_package_loads_nothing_heavy_and_takes_under_300_ms():
         "heavy = {'jax', 'numpy', 'flax', 'tensorflow_datasets', 'grain'} & set(sys.modules)\n"
         "print(took); sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert float(done.stdout) < 0.3
 
 

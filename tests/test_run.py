@@ -45,7 +45,7 @@ def test_changed_settings_keep_the_old_ones(tmp_path):
     run.record_settings(tmp_path, {"epochs": 1, "arms": ("a", "b")})
     run.record_settings(tmp_path, {"epochs": 1, "arms": ("a", "b")})
     run.record_settings(tmp_path, {"epochs": 2, "arms": ("a", "b")})
-    old = [p for p in tmp_path.glob("config.was-*.json")]
+    old = list(tmp_path.glob("config.was-*.json"))
     assert len(old) == 1 and json.loads(old[0].read_text())["epochs"] == 1
     assert run.read_json(tmp_path / "config.json")["epochs"] == 2
 

@@ -28,7 +28,9 @@ def counts(accounts: Sequence[Account]) -> dict[str, int]:
 def reasons(accounts: Sequence[Account]) -> list[tuple[str, str, int]]:
     """(fate, reason, number of files) of all that was not used, most frequent first."""
     tally = Counter((a.fate, a.reason) for a in accounts if a.fate != "used")
-    return [(fate, reason, n) for (fate, reason), n in sorted(tally.items(), key=lambda item: (-item[1], item[0]))]
+    return [
+        (fate, reason, n) for (fate, reason), n in sorted(tally.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def write_accounts(folder: Path, accounts: Sequence[Account]) -> None:

@@ -13,7 +13,6 @@ import tensorflow_datasets as tfds
 
 from mammojax.datasets.record import Source, features
 
-
 SPLIT = "images"  # TFDS reserves the name "all"
 
 
@@ -58,7 +57,9 @@ class MammogramBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         tfds.disable_progress_bar()  # the caller shows its own; TFDS also prints two lines that say nothing here
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                self.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+                self.download_and_prepare(
+                    download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+                )
         finally:
             if was_active:
                 tfds.enable_progress_bar()

@@ -24,8 +24,10 @@ def stratified_folds(patients: np.ndarray, labels: np.ndarray, *, folds: int, se
     np.maximum.at(truth, inverse, labels)
     smallest = int(np.bincount(truth, minlength=2).min())
     if folds < 2 or smallest < folds:
-        raise UserError(f"{folds} folds need at least 2 folds and {folds} patients of each class, got {smallest} "
-                        f"patients of the smaller class; use fewer folds or more data")  # fmt: skip
+        raise UserError(
+            f"{folds} folds need at least 2 folds and {folds} patients of each class, got {smallest} "
+            f"patients of the smaller class; use fewer folds or more data"
+        )
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     fold_of_patient = np.zeros(len(numbers), np.int32)
     for fold, (_, held_out) in enumerate(splitter.split(numbers, truth)):

@@ -69,5 +69,7 @@ SCHEMES: dict[str, Callable[[Facts], int | Dropped]] = {
 def label(facts: Facts, scheme: str, offered: tuple[str, ...]) -> int | Dropped:
     """1, 0 or Dropped by the named scheme; UserError if the data set does not offer it."""
     if scheme not in offered:
-        raise UserError(f"label scheme {scheme!r} is not offered by this data set; choose one of {', '.join(offered)}")
+        raise UserError(
+            f"label scheme {scheme!r} is not offered by this data set; choose one of {', '.join(offered)}"
+        )
     return SCHEMES[scheme](facts)

@@ -50,7 +50,7 @@ def augment(image: np.ndarray, bits: int, augmentation: Augmentation, rng: np.ra
         reach = int(np.ceil(abs(sine) * image.shape[0] / 2)) + 1
         continued = np.pad(image, ((0, 0), (reach, 0)), mode="edge")
         centre = np.array([(image.shape[0] - 1) / 2, 0.0])
-        offset = centre + (0, reach) - back @ centre
+        offset = (*centre, 0, reach) - back @ centre
         image = ndimage.affine_transform(continued, back, offset, image.shape, order=1, output=np.float32)
     if contrast != 1 or brightness:
         tissue = image > 0
@@ -67,8 +67,16 @@ class _Augment(grain.transforms.RandomMap):
         return {**element, "image": augment(element["image"], element["bits"], self._augmentation, rng)}
 
 
-def crops(records: RecordSet, indices: Sequence[int], *, augmentation: Augmentation | None, seed: int,
-          transform, workers: int = 0, threads: int = 2) -> Iterator[dict]:  # fmt: skip
+def crops(
+    records: RecordSet,
+    indices: Sequence[int],
+    *,
+    augmentation: Augmentation | None,
+    seed: int,
+    transform,
+    workers: int = 0,
+    threads: int = 2,
+) -> Iterator[dict]:
     """Yields the elements of `records` at `indices`, in that order, augmented and transformed.
 
     transform(element) -> element: a picklable function, applied in the workers. augmentation: None for none; its
@@ -79,7 +87,9 @@ def crops(records: RecordSet, indices: Sequence[int], *, augmentation: Augmentat
     if augmentation is not None:
         dataset = dataset.random_map(_Augment(augmentation))
     dataset = dataset.map(transform)
-    reading = dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads))
+    reading = dataset.to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    )
     if workers:
         reading = reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
     yield from reading

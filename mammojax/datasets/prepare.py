@@ -37,9 +37,20 @@ def builder_class(name: str):
     return getattr(importlib.import_module(module), attribute)
 
 
-def prepare(name: str, source: Path, directory: Path, *, labels: str = "", margin: float = 0.02,
-            for_processing: str = "log", options: dict | None = None, workers: int = 0, strict: bool = False,
-            track: Callable = lambda it, **_: it, say: Callable[[str], None] = lambda text: None) -> RecordSet:  # fmt: skip
+def prepare(
+    name: str,
+    source: Path,
+    directory: Path,
+    *,
+    labels: str = "",
+    margin: float = 0.02,
+    for_processing: str = "log",
+    options: dict | None = None,
+    workers: int = 0,
+    strict: bool = False,
+    track: Callable = lambda it, **_: it,
+    say: Callable[[str], None] = lambda text: None,
+) -> RecordSet:
     """The prepared data set of `source`, made or reused.
 
     name: a data set of `BUILDERS`. directory: prepared sets lie in it, one folder a key. labels: the label scheme,
@@ -55,8 +66,14 @@ def prepare(name: str, source: Path, directory: Path, *, labels: str = "", margi
     sources = builder.find(source, directory / "unpacked" / name, **(options or {}), **extra)
     if scheme not in builder.SCHEMES:
         label(None, scheme, builder.SCHEMES)  # raises, naming what is offered
-    stage_key = run.key(name=name, scheme=scheme, margin=margin, for_processing=for_processing, form=FORM,
-                        files=[_identity(s) for s in sources])  # fmt: skip
+    stage_key = run.key(
+        name=name,
+        scheme=scheme,
+        margin=margin,
+        for_processing=for_processing,
+        form=FORM,
+        files=[_identity(s) for s in sources],
+    )
     folder = directory / stage_key
     if run.is_finished(folder, stage_key):
         say(f"prepared set {stage_key} is reused")
@@ -81,8 +98,14 @@ def prepare(name: str, source: Path, directory: Path, *, labels: str = "", margi
     work.mkdir(parents=True, exist_ok=True)
     jobs = {i: (item, truth, work, salt, margin, for_processing) for i, (item, truth) in wanted.items()}
     fates.update(_crop_all(jobs, workers, track))
-    record_set = _pack(builder, name, scheme, folder, [work / _stem(wanted[i][0]) for i in sorted(wanted)
-                                                      if fates[i].fate == "used"], track)  # fmt: skip
+    record_set = _pack(
+        builder,
+        name,
+        scheme,
+        folder,
+        [work / _stem(wanted[i][0]) for i in sorted(wanted) if fates[i].fate == "used"],
+        track,
+    )
     ledger = [fates[i] for i in range(len(sources))]
     accounts.write_accounts(folder, ledger)
     shutil.rmtree(work)
@@ -93,12 +116,16 @@ def prepare(name: str, source: Path, directory: Path, *, labels: str = "", margi
 def _checked(record_set: RecordSet, ledger: Sequence[Account], strict: bool) -> RecordSet:
     tally = accounts.counts(ledger)
     if strict and tally["rejected"]:
-        raise UserError(f"{tally['rejected']} of {tally['found']} files were rejected and strict is set; "
-                        f"see {record_set.directory / 'rejected.csv'}")  # fmt: skip
+        raise UserError(
+            f"{tally['rejected']} of {tally['found']} files were rejected and strict is set; "
+            f"see {record_set.directory / 'rejected.csv'}"
+        )
     if not len(record_set):
         reasons = "; ".join(f"{n} {fate}: {reason}" for fate, reason, n in accounts.reasons(ledger)[:3])
-        raise UserError(f"none of {tally['found']} files could be used ({reasons or 'no files found'}); "
-                        f"see {record_set.directory / 'accounts.csv'}")  # fmt: skip
+        raise UserError(
+            f"none of {tally['found']} files could be used ({reasons or 'no files found'}); "
+            f"see {record_set.directory / 'accounts.csv'}"
+        )
     return record_set
 
 
@@ -107,7 +134,16 @@ def _identity(source: Source) -> list:
     stat = source.path.stat() if source.path.is_file() else None
     size = [stat.st_size, stat.st_mtime_ns] if stat else []
     facts = vars(source.facts) if source.facts else None
-    return [source.file, size, source.patient, source.breast, source.laterality, source.view, facts, source.missing]
+    return [
+        source.file,
+        size,
+        source.patient,
+        source.breast,
+        source.laterality,
+        source.view,
+        facts,
+        source.missing,
+    ]
 
 
 def _salt(folder: Path) -> str:
@@ -152,7 +188,9 @@ def _in_pool(jobs: dict[int, tuple], workers: int) -> Iterator[tuple[int, Accoun
                 waiting, alone = lost + waiting, True
 
 
-def _crop_file(source: Source, truth: int, work: Path, salt: str, margin: float, for_processing: str) -> Account:
+def _crop_file(
+    source: Source, truth: int, work: Path, salt: str, margin: float, for_processing: str
+) -> Account:
     """Decodes and crops one file into `work`; runs in a worker. Finished files are not done again."""
     from mammojax.images.breast import crop_breast
     from mammojax.images.mammogram import Rejected
@@ -245,13 +283,16 @@ def _pack(builder, name: str, scheme: str, folder: Path, stems: list[Path], trac
         value = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))["record"]
         facts[value["record"]] = value
     if len(facts) != len(stems):
-        raise UserError("two files differ only in their suffix; rename one of them so that record names are unique")
+        raise UserError(
+            "two files differ only in their suffix; rename one of them so that record names are unique"
+        )
     files = ""
     if facts:
         for rest in (folder / name).glob("*incomplete*"):
             shutil.rmtree(rest)  # TFDS leaves these after a kill
         target = folder / name / str(builder.VERSION)
         if not target.is_dir():
+
             def examples():
                 for stem in track(stems, total=len(stems), description="packing"):
                     example = _read_example(stem.with_suffix(".array_record"))
@@ -259,7 +300,9 @@ def _pack(builder, name: str, scheme: str, folder: Path, stems: list[Path], trac
 
             target = builder(data_dir=folder, examples=examples).pack()
         files = Path(target).relative_to(folder).as_posix()
-    run.write_json(folder / INDEX_FILE, {"name": name, "scheme": scheme, "files": files, "records": list(facts.values())})
+    run.write_json(
+        folder / INDEX_FILE, {"name": name, "scheme": scheme, "files": files, "records": list(facts.values())}
+    )
     _draw_sheets(folder, stems, facts)
     return RecordSet(folder)
 
@@ -273,7 +316,9 @@ def _draw_sheets(folder: Path, stems: list[Path], facts: dict[str, dict]) -> Non
     def films():
         for stem in stems:
             with np.load(stem.with_suffix(".npz")) as kept:
-                caption = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))["record"]["record"]
+                caption = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))["record"][
+                    "record"
+                ]
                 yield kept["pixels"], int(kept["bits"]), Box(*map(int, kept["box"])), kept["mask"], caption
 
     contact_sheet(films(), folder / "contact_sheets")

@@ -80,8 +80,19 @@ def features():
     PNG needs TensorFlow."""
     import tensorflow_datasets as tfds
 
-    texts = ("record", "patient", "breast", "laterality", "view", "source", "sha256", "geometry", "rules",
-             "warnings", "lesions")  # fmt: skip
+    texts = (
+        "record",
+        "patient",
+        "breast",
+        "laterality",
+        "view",
+        "source",
+        "sha256",
+        "geometry",
+        "rules",
+        "warnings",
+        "lesions",
+    )
     return tfds.features.FeaturesDict(
         {
             "image": tfds.features.Tensor(
@@ -140,8 +151,10 @@ class RecordSet:
             builder = tfds.builder_from_directory(self._files)
             self._source = builder.as_data_source("images")
             if len(self._source) != len(self.records):
-                raise UserError(f"{self._files} holds {len(self._source)} records, its index {len(self.records)}; "
-                                f"remove {self.directory} and prepare again")  # fmt: skip
+                raise UserError(
+                    f"{self._files} holds {len(self._source)} records, its index {len(self.records)}; "
+                    f"remove {self.directory} and prepare again"
+                )
         return self._source[i]
 
     def image(self, i: int) -> np.ndarray:

@@ -100,6 +100,24 @@ def check_arm(arm: str) -> None:
         raise UserError(f"unknown arm {arm!r}; expected some of {', '.join(ARMS)}")
 
 
+def check_settings(recipe: Recipe, pair_loss: PairLoss) -> None:
+    """UserError for settings that would fail only after hours of preparation and scanning."""
+    for name in ("epochs", "batch", "evaluate_every", "checkpoint_every"):
+        if getattr(recipe, name) < 1:
+            raise UserError(f"config.training.{name} is {getattr(recipe, name)}; expected at least 1")
+    if recipe.inner < 2:
+        raise UserError(f"config.training.inner is {recipe.inner}; expected at least 2 parts")
+    make_optimizer(
+        learning_rate=recipe.learning_rate, steps=1, schedule=recipe.schedule, warmup=recipe.warmup
+    )
+    two = np.asarray([0, 1])
+    try:
+        objective = objective_of("auc", pair_loss, labels=two)
+        objective.loss(np.zeros(2, np.float32), feeding.Batch(None, two, two, two >= 0), objective.buffers)
+    except ValueError as error:
+        raise UserError(f"config.loss: {error}") from error
+
+
 def describe_cell(folder: Path) -> str:
     """One line on a finished cell: its held-out AUC and what was chosen."""
     facts = run.read_json(folder / run.STAGE_FILE)
@@ -110,17 +128,33 @@ def describe_cell(folder: Path) -> str:
     return f"{facts['arm']} fold {facts['fold']}: held-out AUC {value:.3f} ({len(rows)} images; {chosen} chosen inside)"
 
 
-def train_cell(directory: Path, arm: str, parts: Split, records: RecordSet, representations: Representations, *,
-               recipe: Recipe, pair_loss: PairLoss, seed: int, say: Callable[[str], None] = lambda text: None,
-               track: Callable = lambda it, **_: it) -> Path:  # fmt: skip
+def train_cell(
+    directory: Path,
+    arm: str,
+    parts: Split,
+    records: RecordSet,
+    representations: Representations,
+    *,
+    recipe: Recipe,
+    pair_loss: PairLoss,
+    seed: int,
+    say: Callable[[str], None] = lambda text: None,
+    track: Callable = lambda it, **_: it,
+) -> Path:
     """Trains one arm on one fold from the representation cache (stage one) and scores the held-out fold.
 
     Returns the cell's folder with metrics.jsonl, classifier.safetensors, calibration.json and predictions.csv. A
     finished cell of the same key is reused; one of another key is moved aside.
     """
     folder = cell_folder(directory, arm, parts.fold)
-    settings = {"recipe": asdict(recipe), "seed": seed, "representations": representations.folder.name,
-                **_split_names(records, parts), "arm": arm, "form": FORM}  # fmt: skip
+    settings = {
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "representations": representations.folder.name,
+        **_split_names(records, parts),
+        "arm": arm,
+        "form": FORM,
+    }
     if arm == "auc":
         settings["loss"] = asdict(pair_loss)
     if not _begin(folder, run.key(**settings), say):
@@ -129,39 +163,78 @@ def train_cell(directory: Path, arm: str, parts: Split, records: RecordSet, repr
     group = pair_loss.two_pass_batches if arm == "auc" and pair_loss.pairs == "two_pass" else 1
     steps = recipe.epochs * feeding.steps_per_epoch(len(parts.train), batch=recipe.batch, group=group)
     mean, deviation = representations.channel_statistics(parts.train)
-    here = stream(seed, "fold", parts.fold)  # the same for every arm: equal starts, equal order of the samples
+    here = stream(
+        seed, "fold", parts.fold
+    )  # the same for every arm: equal starts, equal order of the samples
     model = build_classifier(representations.shape, recipe, seed=stream(here, "classifier"))
     model.set_normalisation(mean, deviation)
-    inner, held_out = (list(feeding.evaluation_batches(representations, chosen, labels, batch=recipe.batch))
-                       for chosen in (parts.inner, parts.held_out))  # fmt: skip
+    inner, held_out = (
+        list(feeding.evaluation_batches(representations, chosen, labels, batch=recipe.batch))
+        for chosen in (parts.inner, parts.held_out)
+    )
 
     def evaluate(score):
         return {
             SELECTION: auc(feeding.score_all(score, inner), labels[parts.inner]),
-            "held_out_auc": auc(feeding.score_all(score, held_out), labels[parts.held_out]),  # for Figure 3 alone
+            "held_out_auc": auc(
+                feeding.score_all(score, held_out), labels[parts.held_out]
+            ),  # for Figure 3 alone
         }
 
     fitted = fit(
         model,
         objective_of(arm, pair_loss, labels=labels[parts.train]),
-        make_optimizer(learning_rate=recipe.learning_rate, steps=steps, schedule=recipe.schedule,
-                       warmup=recipe.warmup, clip=recipe.clip),
-        batches=feeding.representation_batches(representations, parts.train, labels, batch=recipe.batch, group=group,
-                                               seed=stream(here, "shuffle")),
-        evaluate=evaluate, epochs=recipe.epochs, regularisation=recipe.regularisation, folder=folder,
-        seed=stream(here, "reservoir"), evaluate_every=recipe.evaluate_every,
-        checkpoint_every=recipe.checkpoint_every, say=say, track=track, description=f"{arm} fold {parts.fold}",
-    )  # fmt: skip
+        make_optimizer(
+            learning_rate=recipe.learning_rate,
+            steps=steps,
+            schedule=recipe.schedule,
+            warmup=recipe.warmup,
+            clip=recipe.clip,
+        ),
+        batches=feeding.representation_batches(
+            representations,
+            parts.train,
+            labels,
+            batch=recipe.batch,
+            group=group,
+            seed=stream(here, "shuffle"),
+        ),
+        evaluate=evaluate,
+        epochs=recipe.epochs,
+        regularisation=recipe.regularisation,
+        folder=folder,
+        seed=stream(here, "reservoir"),
+        evaluate_every=recipe.evaluate_every,
+        checkpoint_every=recipe.checkpoint_every,
+        say=say,
+        track=track,
+        description=f"{arm} fold {parts.fold}",
+    )
     score = model_scorer(fitted.model)
-    saved.save_variables(folder / CLASSIFIER_FILE, fitted.model, {"shape": representations.shape, **_shape(recipe)})
-    _score_held_out(folder, records, parts, feeding.score_all(score, inner), feeding.score_all(score, held_out))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # the finished model is kept, the way to it is not
+    saved.save_variables(
+        folder / CLASSIFIER_FILE, fitted.model, {"shape": representations.shape, **_shape(recipe)}
+    )
+    _score_held_out(
+        folder, records, parts, feeding.score_all(score, inner), feeding.score_all(score, held_out)
+    )
+    shutil.rmtree(
+        folder / "checkpoints", ignore_errors=True
+    )  # the finished model is kept, the way to it is not
     run.finish(folder, run.key(**settings), arm=arm, fold=parts.fold, epoch=fitted.epoch, step=fitted.step)
     return folder
 
 
-def baseline_cell(directory: Path, arm: str, parts: Split, records: RecordSet, features: np.ndarray, *,
-                  features_key: str, seed: int, say: Callable[[str], None] = lambda text: None) -> Path:  # fmt: skip
+def baseline_cell(
+    directory: Path,
+    arm: str,
+    parts: Split,
+    records: RecordSet,
+    features: np.ndarray,
+    *,
+    features_key: str,
+    seed: int,
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
     """Baseline 1 on one fold: a linear SVM on whole-image features, its cost chosen inside the training folds.
 
     features: float32[n, f] of all records. features_key: identifies them. Files as of `train_cell`, with svm.npz.
@@ -170,18 +243,37 @@ def baseline_cell(directory: Path, arm: str, parts: Split, records: RecordSet, f
     cell_key = run.key(features=features_key, seed=seed, arm=arm, form=FORM, **_split_names(records, parts))
     if not _begin(folder, cell_key, say):
         return folder
-    svm = fit_svm(features[parts.train], records.labels[parts.train], records.patients[parts.train],
-                  seed=stream(seed, "svm", parts.fold))  # fmt: skip
+    svm = fit_svm(
+        features[parts.train],
+        records.labels[parts.train],
+        records.patients[parts.train],
+        seed=stream(seed, "svm", parts.fold),
+    )
     svm.save(folder / SVM_FILE)
-    _score_held_out(folder, records, parts, svm.scores(features[parts.inner]), svm.scores(features[parts.held_out]))
+    _score_held_out(
+        folder, records, parts, svm.scores(features[parts.inner]), svm.scores(features[parts.held_out])
+    )
     run.finish(folder, cell_key, arm=arm, fold=parts.fold, cost=svm.cost)
     return folder
 
 
-def finetune_cell(directory: Path, arm: str, parts: Split, records: RecordSet, network, plans: Sequence, *,
-                  recipe: Recipe, pair_loss: PairLoss, finetuning: Finetuning, augmentation: Augmentation, seed: int,
-                  workers: int = 0, say: Callable[[str], None] = lambda text: None,
-                  track: Callable = lambda it, **_: it) -> Path:  # fmt: skip
+def finetune_cell(
+    directory: Path,
+    arm: str,
+    parts: Split,
+    records: RecordSet,
+    network,
+    plans: Sequence,
+    *,
+    recipe: Recipe,
+    pair_loss: PairLoss,
+    finetuning: Finetuning,
+    augmentation: Augmentation,
+    seed: int,
+    workers: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+    track: Callable = lambda it, **_: it,
+) -> Path:
     """Stage two on top of a finished stage-one cell: both networks merged in one graph and trained from pixels.
 
     arm: such as "auc_finetuned". network: the pretrained scanning network (not changed). plans: of every record.
@@ -193,15 +285,23 @@ def finetune_cell(directory: Path, arm: str, parts: Split, records: RecordSet, n
     start = cell_folder(directory, base, parts.fold)
     folder = cell_folder(directory, arm, parts.fold)
     loss = asdict(pair_loss) if base == "auc" else None
-    cell_key = run.key(start=run.stored_key(start), finetuning=asdict(finetuning), augmentation=vars(augmentation),
-                       network=network.identity, loss=loss, seed=seed, form=FORM)  # fmt: skip
+    cell_key = run.key(
+        start=run.stored_key(start),
+        finetuning=asdict(finetuning),
+        augmentation=vars(augmentation),
+        network=network.identity,
+        loss=loss,
+        seed=seed,
+        form=FORM,
+    )
     if not _begin(folder, cell_key, say):
         return folder
     labels = records.labels
     here = stream(seed, "finetune", parts.fold)
     model = MammogramNet(copy.deepcopy(network), load_classifier(start))
-    feed = functools.partial(feeding.pixel_batches, records, labels=labels, plans=plans, batch=finetuning.batch,
-                             workers=workers)  # fmt: skip
+    feed = functools.partial(
+        feeding.pixel_batches, records, labels=labels, plans=plans, batch=finetuning.batch, workers=workers
+    )
 
     def plain(chosen):
         return (batch for (batch,) in feed(indices=chosen, seed=0, shuffle=False)(0))
@@ -220,13 +320,28 @@ def finetune_cell(directory: Path, arm: str, parts: Split, records: RecordSet, n
     batches = feed(indices=parts.train, seed=stream(here, "shuffle"), augmentation=augmentation)
     steps = finetuning.epochs * sum(1 for _ in feeding.plan_batches(parts.train, plans, finetuning.batch))
     optimizer = make_optimizer(
-        learning_rate=finetuning.learning_rate, steps=steps, schedule=recipe.schedule, warmup=recipe.warmup,
-        clip=recipe.clip, scale_of=lambda path: finetuning.scanning_rate if "scanning" in str(path[0]) else 1.0,
-    )  # fmt: skip
-    fitted = fit(model, objective_of(base, pair_loss, labels=labels[parts.train]), optimizer, batches=batches,
-                 evaluate=evaluate, epochs=finetuning.epochs, regularisation=recipe.regularisation, folder=folder,
-                 seed=stream(here, "reservoir"), checkpoint_every=1, say=say, track=track,
-                 description=f"{arm} fold {parts.fold}")  # fmt: skip
+        learning_rate=finetuning.learning_rate,
+        steps=steps,
+        schedule=recipe.schedule,
+        warmup=recipe.warmup,
+        clip=recipe.clip,
+        scale_of=lambda path: finetuning.scanning_rate if "scanning" in str(path[0]) else 1.0,
+    )
+    fitted = fit(
+        model,
+        objective_of(base, pair_loss, labels=labels[parts.train]),
+        optimizer,
+        batches=batches,
+        evaluate=evaluate,
+        epochs=finetuning.epochs,
+        regularisation=recipe.regularisation,
+        folder=folder,
+        seed=stream(here, "reservoir"),
+        checkpoint_every=1,
+        say=say,
+        track=track,
+        description=f"{arm} fold {parts.fold}",
+    )
     score = model_scorer(fitted.model)
     saved.save_variables(folder / MERGED_FILE, fitted.model, saved.read_facts(start / CLASSIFIER_FILE))
     _score_held_out(folder, records, parts, scores(score, parts.inner), scores(score, parts.held_out))
@@ -254,8 +369,14 @@ def build_classifier(shape: Sequence[int], recipe: Recipe, *, seed: int):
 
     from mammojax.models.classifier import Classifier
 
-    return Classifier(shape[-1], shape[0], filters=recipe.filters, hidden=recipe.hidden, dropout=recipe.dropout,
-                      rngs=nnx.Rngs(seed))  # fmt: skip
+    return Classifier(
+        shape[-1],
+        shape[0],
+        filters=recipe.filters,
+        hidden=recipe.hidden,
+        dropout=recipe.dropout,
+        rngs=nnx.Rngs(seed),
+    )
 
 
 def _shape(recipe: Recipe) -> dict:
@@ -269,8 +390,14 @@ def build_saved(path: Path):
     from mammojax.models.classifier import Classifier
 
     facts = saved.read_facts(path)
-    return Classifier(facts["shape"][-1], facts["shape"][0], filters=tuple(facts["filters"]),
-                      hidden=tuple(facts["hidden"]), dropout=facts["dropout"], rngs=nnx.Rngs(0))  # fmt: skip
+    return Classifier(
+        facts["shape"][-1],
+        facts["shape"][0],
+        filters=tuple(facts["filters"]),
+        hidden=tuple(facts["hidden"]),
+        dropout=facts["dropout"],
+        rngs=nnx.Rngs(0),
+    )
 
 
 def load_classifier(folder: Path):
@@ -321,7 +448,15 @@ def _score_held_out(folder, records, parts, inner_scores, scores) -> None:
         for i, score, log_odds in zip(parts.held_out, scores, platt.log_odds(scores)):
             record = records.records[i]
             probability = 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
-            writer.writerow([record.record, record.patient, record.breast, parts.fold, record.label,
-                             repr(float(score)), repr(float(log_odds)), repr(probability)])  # fmt: skip
-
-
+            writer.writerow(
+                [
+                    record.record,
+                    record.patient,
+                    record.breast,
+                    parts.fold,
+                    record.label,
+                    repr(float(score)),
+                    repr(float(log_odds)),
+                    repr(probability),
+                ]
+            )

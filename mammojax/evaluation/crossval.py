@@ -35,8 +35,9 @@ class Split:
 def split(records: RecordSet, fold_of: np.ndarray, fold: int, *, inner: int, seed: int) -> Split:
     """The split of one fold; the inner set is one of `inner` patient-wise stratified parts of the training folds."""
     inside = np.flatnonzero(fold_of != fold)
-    part = stratified_folds(records.patients[inside], records.labels[inside], folds=inner,
-                            seed=stream(seed, "inner", fold))  # fmt: skip
+    part = stratified_folds(
+        records.patients[inside], records.labels[inside], folds=inner, seed=stream(seed, "inner", fold)
+    )
     return Split(fold, inside[part != 0], inside[part == 0], np.flatnonzero(fold_of == fold))
 
 
@@ -50,16 +51,24 @@ def collect(directory: Path, arms: Sequence[str], folds: int) -> dict[str, Predi
 
     Raises UserError naming the cells that are missing.
     """
-    missing = [f"{arm} fold {k}" for arm in arms for k in range(folds)
-               if run.stored_key(cell_folder(directory, arm, k)) is None]  # fmt: skip
+    missing = [
+        f"{arm} fold {k}"
+        for arm in arms
+        for k in range(folds)
+        if run.stored_key(cell_folder(directory, arm, k)) is None
+    ]
     if missing:
-        raise UserError(f"{len(missing)} of {len(arms) * folds} cells are not finished ({', '.join(missing[:4])}"
-                        f"{', ...' if len(missing) > 4 else ''}); train them first")  # fmt: skip
+        raise UserError(
+            f"{len(missing)} of {len(arms) * folds} cells are not finished ({', '.join(missing[:4])}"
+            f"{', ...' if len(missing) > 4 else ''}); train them first"
+        )
     gathered, rows = {}, []
     for arm in arms:
         lines = []
         for k in range(folds):
-            with (cell_folder(directory, arm, k) / "predictions.csv").open(encoding="utf-8", newline="") as file:
+            with (cell_folder(directory, arm, k) / "predictions.csv").open(
+                encoding="utf-8", newline=""
+            ) as file:
                 lines += list(csv.DictReader(file))
         lines.sort(key=lambda line: line["record"])
         rows += [[arm, *(line[c] for c in COLUMNS)] for line in lines]
@@ -74,8 +83,10 @@ def collect(directory: Path, arms: Sequence[str], folds: int) -> dict[str, Predi
     first, *others = gathered.values()
     for other in others:
         if not np.array_equal(first.records, other.records) or not np.array_equal(first.folds, other.folds):
-            raise UserError(f"the arms in {directory} were trained on different records or folds; run launch.crossval "
-                            f"again")  # fmt: skip
+            raise UserError(
+                f"the arms in {directory} were trained on different records or folds; run launch.crossval "
+                f"again"
+            )
     with run.writing(Path(directory) / "predictions.csv", "w") as file:
         writer = csv.writer(file)
         writer.writerow(["arm", *COLUMNS])
@@ -88,8 +99,14 @@ def training_curves(directory: Path, arms: Sequence[str], folds: int) -> dict[st
     curves: dict[str, dict[int, tuple]] = {}
     for arm in arms:
         for k in range(folds):
-            lines = [m for m in read_metrics(cell_folder(directory, arm, k) / "metrics.jsonl")
-                     if m.get("held_out_auc") is not None]  # fmt: skip
+            lines = [
+                m
+                for m in read_metrics(cell_folder(directory, arm, k) / "metrics.jsonl")
+                if m.get("held_out_auc") is not None
+            ]
             if lines:
-                curves.setdefault(arm, {})[k] = ([m["step"] for m in lines], [m["held_out_auc"] for m in lines])
+                curves.setdefault(arm, {})[k] = (
+                    [m["step"] for m in lines],
+                    [m["held_out_auc"] for m in lines],
+                )
     return curves

@@ -21,9 +21,19 @@ _STYLES = {
     "auc": ("#D55E00", "-"),
 }
 _OTHERS = ("#CC79A7", "#56B4E9", "#E69F00", "#F0E442")
-_STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
-          "grid.linewidth": 0.6, "legend.frameon": False, "svg.hashsalt": "mammojax", "svg.fonttype": "path",
-          "figure.facecolor": "white", "axes.facecolor": "white"}  # fmt: skip
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.hashsalt": "mammojax",
+    "svg.fonttype": "path",
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+}
 
 
 def style(arm: str) -> tuple:
@@ -45,14 +55,24 @@ def roc_figure(arms: Mapping[str, Predictions], summary: Summary) -> Figure:
             fpr, tpr, _ = roc(predictions.calibrated, predictions.labels)
             colour, line = style(arm)
             value = summary.arms[arm].pooled.value
-            axes.plot(fpr, tpr, color=colour, linestyle=line, linewidth=1.8, label=f"{arm_name(arm)}, {value:.3f}")
+            axes.plot(
+                fpr, tpr, color=colour, linestyle=line, linewidth=1.8, label=f"{arm_name(arm)}, {value:.3f}"
+            )
         axes.plot([0, 1], [0, 1], color="black", linewidth=0.6, alpha=0.5)
-        axes.set(xlabel="False positive rate", ylabel="True positive rate", xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
+        axes.set(
+            xlabel="False positive rate",
+            ylabel="True positive rate",
+            xlim=(0, 1),
+            ylim=(0, 1.01),
+            aspect="equal",
+        )
         axes.legend(loc="lower right", title="Pooled AUC", fontsize=8.5, title_fontsize=8.5)
     return figure
 
 
-def training_curves_figure(curves: Mapping[str, Mapping[int, tuple]], selected: Mapping[str, Mapping[int, int]]) -> Figure:
+def training_curves_figure(
+    curves: Mapping[str, Mapping[int, tuple]], selected: Mapping[str, Mapping[int, int]]
+) -> Figure:
     """AUC on held-out folds against optimiser steps: thin lines are folds, the thick one their mean (Figure 3).
 
     curves: arm -> fold -> (steps, AUC). selected: arm -> fold -> the step that was chosen inside the training folds,
@@ -87,11 +107,20 @@ def table_figure(summary: Summary) -> Figure:
             axes.plot(values, np.full(len(values), row + 0.17), "|", color=colour, markersize=9, alpha=0.6)
             axes.plot([result.mean.low, result.mean.high], [row, row], color=colour, linewidth=2.4)
             axes.plot(result.mean.value, row, "o", color=colour, markersize=7)
-            axes.annotate(written(result.mean), (0.99, row), xycoords=("axes fraction", "data"), ha="right",
-                          va="bottom", fontsize=8)  # fmt: skip
+            axes.annotate(
+                written(result.mean),
+                (0.99, row),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                fontsize=8,
+            )
         axes.axvline(0.5, color="black", linewidth=0.6, alpha=0.5)
         axes.set_yticks(range(len(summary.arms)), [arm_name(arm) for arm in summary.arms])
-        axes.set(xlabel="AUC, mean over folds (bars: 95% interval; marks: folds)", ylim=(len(summary.arms) - 0.4, -0.6))
+        axes.set(
+            xlabel="AUC, mean over folds (bars: 95% interval; marks: folds)",
+            ylim=(len(summary.arms) - 0.4, -0.6),
+        )
         low, high = axes.get_xlim()
         axes.set_xlim(low, high + 0.32 * (high - low))  # room for the numbers
         axes.grid(axis="y", visible=False)
@@ -107,8 +136,18 @@ def reliability_figure(arms: Mapping[str, Predictions]) -> Figure:
             found = reliability(predictions.calibrated, predictions.labels, groups=6)
             colour, line = style(arm)
             bars = np.maximum([found.observed - found.low, found.high - found.observed], 0)
-            axes.errorbar(found.predicted, found.observed, bars, color=colour, linestyle=line, linewidth=1.4,
-                          elinewidth=0.7, marker="o", markersize=3.5, label=arm_name(arm))  # fmt: skip
+            axes.errorbar(
+                found.predicted,
+                found.observed,
+                bars,
+                color=colour,
+                linestyle=line,
+                linewidth=1.4,
+                elinewidth=0.7,
+                marker="o",
+                markersize=3.5,
+                label=arm_name(arm),
+            )
         axes.set(xlabel="Calibrated probability", ylabel="Share of positives", xlim=(0, 1), ylim=(0, 1))
         axes.legend(loc="upper left", fontsize=8.5)
     return figure
@@ -122,7 +161,9 @@ def score_figure(arm: str, predictions: Predictions) -> Figure:
         edges = np.linspace(values.min(), values.max() + 1e-9, 30)
         for label, colour, name in ((0, "#56B4E9", "negative"), (1, "#D55E00", "positive")):
             chosen = values[predictions.labels == label]
-            axes.hist(chosen, edges, density=True, color=colour, alpha=0.55, label=f"{name} ({len(chosen)} images)")
+            axes.hist(
+                chosen, edges, density=True, color=colour, alpha=0.55, label=f"{name} ({len(chosen)} images)"
+            )
         axes.set(xlabel=f"Calibrated log-odds, {arm_name(arm)}", ylabel="Density")
         axes.legend(fontsize=8.5)
     return figure

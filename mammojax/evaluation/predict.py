@@ -12,15 +12,26 @@ import numpy as np
 
 from mammojax import run
 from mammojax.errors import UserError
+from mammojax.evaluation import cells
 from mammojax.evaluation.baselines import LinearScorer
 from mammojax.evaluation.calibration import Platt
-from mammojax.evaluation import cells
 from mammojax.evaluation.crossval import cell_folder
 from mammojax.images.isolated import read_crops
 from mammojax.images.reading import is_image_file
 
-COLUMNS = ("file", "score", "probability", "box_top", "box_left", "box_height", "box_width", "laterality", "view",
-           "warnings", "reason")  # fmt: skip
+COLUMNS = (
+    "file",
+    "score",
+    "probability",
+    "box_top",
+    "box_left",
+    "box_height",
+    "box_width",
+    "laterality",
+    "view",
+    "warnings",
+    "reason",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,9 @@ def files_of(arguments: Iterable[str]) -> list[tuple[str, Path]]:
         if path.is_dir():
             inside = [p for p in sorted(path.rglob("*")) if p.is_file() and is_image_file(p)]
             if not inside:
-                raise UserError(f"{path} holds no DICOM, PNG, TIFF or PGM files; name files or another folder")
+                raise UserError(
+                    f"{path} holds no DICOM, PNG, TIFF or PGM files; name files or another folder"
+                )
             found += [(p.relative_to(path).as_posix(), p) for p in inside]
         else:
             found.append((path.as_posix(), path))
@@ -62,13 +75,17 @@ def predict(model: Model, files: Sequence[tuple[str, Path]]) -> Iterator[dict]:
         logits = model.scores(crop.image, crop.bits)
         probabilities = [float(c.probability(s)) for c, s in zip(model.calibrations, logits)]
         box = {f"box_{side}": getattr(crop.box, side) for side in ("top", "left", "height", "width")}
-        yield row | box | {
-            "score": repr(float(np.mean(logits))),
-            "probability": repr(float(np.mean(probabilities))),
-            "laterality": mammogram.laterality,
-            "view": mammogram.view,
-            "warnings": "; ".join((*mammogram.warnings, *crop.warnings)),
-        }
+        yield (
+            row
+            | box
+            | {
+                "score": repr(float(np.mean(logits))),
+                "probability": repr(float(np.mean(probabilities))),
+                "laterality": mammogram.laterality,
+                "view": mammogram.view,
+                "warnings": "; ".join((*mammogram.warnings, *crop.warnings)),
+            }
+        )
 
 
 def load_model(directory: Path, arm: str) -> Model:
@@ -86,8 +103,12 @@ def load_model(directory: Path, arm: str) -> Model:
     if missing:
         raise UserError(f"{directory} has no finished {arm} {', '.join(missing)}; run launch.crossval first")
     settings = config["model"]
-    network = load_backbone(settings["backbone"], tap=settings["tap"] or None, weights=settings["weights"] or None,
-                            seed=config["seed"])  # fmt: skip
+    network = load_backbone(
+        settings["backbone"],
+        tap=settings["tap"] or None,
+        weights=settings["weights"] or None,
+        seed=config["seed"],
+    )
     if arm == cells.BASELINE:
         scorers = [LinearScorer.load(f / cells.SVM_FILE) for f in folders]
         features = feature_function(network)
@@ -100,18 +121,29 @@ def load_model(directory: Path, arm: str) -> Model:
         nets = [cells.load_merged(f, network) if merged else cells.load_classifier(f) for f in folders]
         halves = [nnx.split(net) for net in nets]
         scan_graph, scan_state = nnx.split(network)
-        compiled_scan = jax.jit(lambda state, x, p: scan(nnx.merge(scan_graph, state), x, p), static_argnums=2)
+        compiled_scan = jax.jit(
+            lambda state, x, p: scan(nnx.merge(scan_graph, state), x, p), static_argnums=2
+        )
         classify = jax.jit(lambda graph, state, *x: nnx.merge(graph, state)(*x), static_argnums=0)
-        merged_score = jax.jit(lambda graph, state, x, p: nnx.merge(graph, state)(x, p), static_argnums=(0, 3))
+        merged_score = jax.jit(
+            lambda graph, state, x, p: nnx.merge(graph, state)(x, p), static_argnums=(0, 3)
+        )
 
         def scores(image, bits):
-            p = plan(image.shape, network.backbone, settings["np"], tap=network.tap,
-                     max_side=settings["max_side"] or None)  # fmt: skip
+            p = plan(
+                image.shape,
+                network.backbone,
+                settings["np"],
+                tap=network.tap,
+                max_side=settings["max_side"] or None,
+            )
             pixels = prepare_image(image, bits, p)[None]
             if merged:
                 return np.asarray([float(merged_score(g, s, pixels, p)[0]) for g, s in halves])
             cached = np.asarray(compiled_scan(scan_state, pixels, p)).astype(np.float16).astype(np.float32)
-            return np.asarray([float(classify(g, s, cached)[0]) for g, s in halves])  # float16: as in the cache
+            return np.asarray(
+                [float(classify(g, s, cached)[0]) for g, s in halves]
+            )  # float16: as in the cache
 
     calibrations = [Platt.from_json(run.read_json(f / "calibration.json")) for f in folders]
     return Model(scores, calibrations, config["data"]["margin"], config["data"]["for_processing"])

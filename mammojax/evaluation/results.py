@@ -40,37 +40,66 @@ def write_results(directory: Path, config: dict, *, command: str) -> tuple[str, 
     write_report(
         directory / "report.html",
         title=f"mammojax: {config['data']['name']}, {folds}-fold cross-validation",
-        command=command, data_set=_facts(config, summary, ledger, proposed), losses=accounts.reasons(ledger),
-        summary=summary, proposed=proposed, pictures=pictures, config=config, environment=environment, notes=NOTES,
-    )  # fmt: skip
+        command=command,
+        data_set=_facts(config, summary, ledger, proposed),
+        losses=accounts.reasons(ledger),
+        summary=summary,
+        proposed=proposed,
+        pictures=pictures,
+        config=config,
+        environment=environment,
+        notes=NOTES,
+    )
     return table, directory / "report.html"
 
 
 def _pictures(directory: Path, predictions, summary: Summary, curves, proposed: str) -> list[Picture]:
     selected = {
-        arm: {fold: run.read_json(cell_folder(directory, arm, fold) / run.STAGE_FILE).get("step") for fold in folds}
+        arm: {
+            fold: run.read_json(cell_folder(directory, arm, fold) / run.STAGE_FILE).get("step")
+            for fold in folds
+        }
         for arm, folds in curves.items()
     }
     shown = {arm: curves[arm] for arm in ("bce", "auc") if arm in curves} or curves
     drawn = [
-        ("auc", figures.table_figure(summary), "The table, drawn",
-         "AUC of every arm: mean over folds with its 95% interval, folds as marks."),
+        (
+            "auc",
+            figures.table_figure(summary),
+            "The table, drawn",
+            "AUC of every arm: mean over folds with its 95% interval, folds as marks.",
+        ),
         ("roc", figures.roc_figure(predictions, summary), "ROC curves", "Pooled out-of-fold predictions."),
-    ]  # fmt: skip
+    ]
     if shown:
-        drawn.append(("training_curves", figures.training_curves_figure(shown, selected), "AUC against iterations",
-                      "Held-out folds while training (Figure 3 of the paper): thin lines are folds, thick ones their "
-                      "mean, dots the step that was chosen inside the training folds."))  # fmt: skip
+        drawn.append(
+            (
+                "training_curves",
+                figures.training_curves_figure(shown, selected),
+                "AUC against iterations",
+                "Held-out folds while training (Figure 3 of the paper): thin lines are folds, thick ones their "
+                "mean, dots the step that was chosen inside the training folds.",
+            )
+        )
     drawn += [
-        ("scores", figures.score_figure(proposed, predictions[proposed]), "Scores by class",
-         "Calibrated log-odds of the held-out images."),
-        ("reliability", figures.reliability_figure(predictions), "Calibration",
-         "Calibrated probability against the share of positives that was found, in six groups of equal size."),
-    ]  # fmt: skip
+        (
+            "scores",
+            figures.score_figure(proposed, predictions[proposed]),
+            "Scores by class",
+            "Calibrated log-odds of the held-out images.",
+        ),
+        (
+            "reliability",
+            figures.reliability_figure(predictions),
+            "Calibration",
+            "Calibrated probability against the share of positives that was found, in six groups of equal size.",
+        ),
+    ]
     pictures = []
     for name, figure, heading, caption in drawn:
         figures.save_figure(figure, directory / "figures" / name)
-        pictures.append(Picture(heading, caption, figures.svg(figure)))
+        square = figure.get_figwidth() < 1.2 * figure.get_figheight()
+        pictures.append(Picture(heading, caption, figures.svg(figure), narrow=square))
     return pictures
 
 
@@ -83,6 +112,6 @@ def _facts(config: dict, summary: Summary, ledger, proposed: str) -> dict:
         "Images": f"{arm.images}, {arm.positives} positive",
         "Patients": f"{arm.patients}, {arm.positive_patients} positive",
         "Files": f"{tally['found']} found = {tally['used']} used + {tally['dropped']} dropped + "
-                 f"{tally['rejected']} rejected",
+        f"{tally['rejected']} rejected",
         "Scanning network": f"{config['model']['backbone']}, np = {config['model']['np']}",
-    }  # fmt: skip
+    }

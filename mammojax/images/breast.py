@@ -56,25 +56,32 @@ def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
     mask, warnings = breast_mask(pixels, mammogram.bits), []
     fraction = float(mask.mean())
     if fraction < _LEAST:
-        warnings.append(f"the breast mask covers {fraction:.1%} of the picture, less than {_LEAST:.0%}, and "
-                        "was not believed; the whole frame is kept")  # fmt: skip
+        warnings.append(
+            f"the breast mask covers {fraction:.1%} of the picture, less than {_LEAST:.0%}, and "
+            "was not believed; the whole frame is kept"
+        )
         box = Box(0, 0, *pixels.shape)
     else:
         box = breast_box(mask, margin=margin)
     side = chest_wall_side(mask)
     usual = {"L": "left", "R": "right"}.get(mammogram.laterality, "")
     if abs(_lean(mask)) < _UPRIGHT:
-        warnings.append("the mask does not tell where the chest wall is; taken as "
-                        + (f"{usual}, usual for {mammogram.laterality}" if usual else f"{side}"))  # fmt: skip
+        warnings.append(
+            "the mask does not tell where the chest wall is; taken as "
+            + (f"{usual}, usual for {mammogram.laterality}" if usual else f"{side}")
+        )
         side = usual or side
     elif usual and usual != side:
-        warnings.append(f"laterality: the file says {mammogram.laterality}, whose chest wall is usually "
-                        f"{usual}; the mask says {side}, which is believed for the orientation")  # fmt: skip
+        warnings.append(
+            f"laterality: the file says {mammogram.laterality}, whose chest wall is usually "
+            f"{usual}; the mask says {side}, which is believed for the orientation"
+        )
     image, geometry, flipped = pixels[box.slices], Geometry().cropped(box), side == "right"
-    if fraction >= _LEAST:
-        image = _cleared(image, mask[box.slices], reach=margin * max(box.height, box.width))
+    mask = mask[box.slices]
     if flipped:
-        image, geometry = image[:, ::-1], geometry.flipped(box.width)
+        image, mask, geometry = image[:, ::-1], mask[:, ::-1], geometry.flipped(box.width)
+    if fraction >= _LEAST:
+        image = _cleared(image, mask, reach=margin * max(box.height, box.width))
     return Crop(
         np.ascontiguousarray(image), mammogram.bits, box, geometry, flipped, side, fraction, tuple(warnings)
     )

@@ -45,21 +45,75 @@ _PLUG_INS = {
     uid.HTJ2KLosslessRPCL: _OPENJPEG,
 }
 _USED = (
-    "SOPClassUID", "Modality", "PresentationIntentType", "SeriesDescription", "ProtocolName", "PatientID",
-    "ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence", "ViewModifierCodeSequence",
-    "PatientOrientation", "EstimatedRadiographicMagnificationFactor", "BreastImplantPresent",
-    "BurnedInAnnotation", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
-    "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
-    "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
-    "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter",
-    "WindowWidth", "VOILUTFunction", "PresentationLUTShape", "PixelIntensityRelationship",
+    "SOPClassUID",
+    "Modality",
+    "PresentationIntentType",
+    "SeriesDescription",
+    "ProtocolName",
+    "PatientID",
+    "ImageLaterality",
+    "Laterality",
+    "ViewPosition",
+    "ViewCodeSequence",
+    "ViewModifierCodeSequence",
+    "PatientOrientation",
+    "EstimatedRadiographicMagnificationFactor",
+    "BreastImplantPresent",
+    "BurnedInAnnotation",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "PresentationLUTShape",
+    "PixelIntensityRelationship",
     "PixelIntensityRelationshipSign",
-)  # fmt: skip
+)
 """All elements that are looked at but the pixels; nothing else of a header leaves this module."""
 _EXPLICIT_VR = {
-    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"OB", b"OW", b"PN",
-    b"SH", b"SL", b"SQ", b"SS", b"ST", b"TM", b"UI", b"UL", b"UN", b"US", b"UT",
-}  # fmt: skip
+    b"AE",
+    b"AS",
+    b"AT",
+    b"CS",
+    b"DA",
+    b"DS",
+    b"DT",
+    b"FL",
+    b"FD",
+    b"IS",
+    b"LO",
+    b"LT",
+    b"OB",
+    b"OW",
+    b"PN",
+    b"SH",
+    b"SL",
+    b"SQ",
+    b"SS",
+    b"ST",
+    b"TM",
+    b"UI",
+    b"UL",
+    b"UN",
+    b"US",
+    b"UT",
+}
 
 
 def starts_as_dicom(head: bytes) -> bool:
@@ -69,8 +123,10 @@ def starts_as_dicom(head: bytes) -> bool:
     if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 16:  # a file starts in group 0002 or 0008
         return False
     explicit = head[4:6] in _EXPLICIT_VR
-    return explicit or (head[2:4] in (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00")
-                        and int.from_bytes(head[4:8], "little") < 1024)  # fmt: skip
+    return explicit or (
+        head[2:4] in (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00")
+        and int.from_bytes(head[4:8], "little") < 1024
+    )
 
 
 def read_dicom(
@@ -185,17 +241,23 @@ def _check_pixel_module(header: Dataset, syntax: uid.UID, max_pixels: int) -> in
     photometric = dicom_header.text(header, "PhotometricInterpretation")
     samples = int(header.get("SamplesPerPixel") or 1)
     if photometric not in ("MONOCHROME1", "MONOCHROME2") or samples != 1:
-        raise Rejected(f"{samples} samples a pixel, {photometric[:16] or 'no photometric interpretation'}; "
-                       "expected one sample, MONOCHROME1 or MONOCHROME2")  # fmt: skip
+        raise Rejected(
+            f"{samples} samples a pixel, {photometric[:16] or 'no photometric interpretation'}; "
+            "expected one sample, MONOCHROME1 or MONOCHROME2"
+        )
     allocated, stored = (int(header.get(name) or 0) for name in ("BitsAllocated", "BitsStored"))
     encapsulated = syntax.is_encapsulated
     high_bit = stored - 1 if encapsulated or header.get("HighBit") is None else int(header.HighBit)
     if allocated not in (8, 16) or not 1 <= stored <= high_bit + 1 <= allocated:
-        raise Rejected(f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high_bit}; "
-                       "expected 8 or 16 bits allocated and the stored bits within")  # fmt: skip
+        raise Rejected(
+            f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high_bit}; "
+            "expected 8 or 16 bits allocated and the stored bits within"
+        )
     if not encapsulated and len(header.PixelData) < rows * columns * allocated // 8:
-        raise Rejected(f"truncated: {len(header.PixelData)} bytes of pixels, {rows} x {columns} pixels of "
-                       f"{allocated} bits declared")  # fmt: skip
+        raise Rejected(
+            f"truncated: {len(header.PixelData)} bytes of pixels, {rows} x {columns} pixels of "
+            f"{allocated} bits declared"
+        )
     return high_bit
 
 
@@ -223,8 +285,10 @@ def _decode(header: Dataset, syntax: uid.UID, max_pixels: int) -> np.ndarray:
         hint = f"; install {remedy}" if syntax == uid.JPEGExtended12Bit else ""
         raise Rejected(f"{syntax.name}: pixels cannot be decoded ({type(error).__name__}){hint}") from None
     if codes.shape != (rows, columns) or codes.dtype.itemsize != header.BitsAllocated // 8:
-        raise Rejected(f"decoded to {codes.shape} {codes.dtype}; {rows} x {columns} pixels of "
-                       f"{header.BitsAllocated} bits declared")  # fmt: skip
+        raise Rejected(
+            f"decoded to {codes.shape} {codes.dtype}; {rows} x {columns} pixels of "
+            f"{header.BitsAllocated} bits declared"
+        )
     codes = codes.astype(codes.dtype.newbyteorder("="), copy=False)
     return codes.view(f"u{codes.dtype.itemsize}")
 
@@ -240,7 +304,9 @@ def _check_codestream(header: Dataset, rows: int, columns: int, max_pixels: int)
         raise Rejected("the compressed pixels do not start as a picture of the transfer syntax")
     check_size(size[0], size[1], max_pixels)
     if size != (rows, columns, 1):
-        raise Rejected(f"the compressed picture is {size[0]} x {size[1]} with {size[2]} components, the "
-                       f"header says {rows} x {columns}")  # fmt: skip
+        raise Rejected(
+            f"the compressed picture is {size[0]} x {size[1]} with {size[2]} components, the "
+            f"header says {rows} x {columns}"
+        )
     if b"\xff\xd9" not in codestream[-64:]:
         raise Rejected("truncated: the compressed picture has no end marker")

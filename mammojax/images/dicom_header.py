@@ -135,9 +135,13 @@ def view(header: Dataset, name: str, warnings: list[str]) -> str:
     words, file_name = from_words(_descriptions(header))[1], from_file_name(name)[1]
     value, _, contradictions = believed(
         "view",
-        [*trusted, ("PatientOrientation", orientation), ("SeriesDescription or ProtocolName", words),
-         ("file name", file_name)],
-    )  # fmt: skip
+        [
+            *trusted,
+            ("PatientOrientation", orientation),
+            ("SeriesDescription or ProtocolName", words),
+            ("file name", file_name),
+        ],
+    )
     warnings += contradictions
     return value
 

@@ -52,8 +52,10 @@ def display_table(header: Dataset, *, for_processing: str, high_bit: int) -> Dis
     first = header.get("PhotometricInterpretation") == "MONOCHROME1"
     if _is_raw(header):
         if for_processing == "refuse":
-            raise Rejected("a raw detector image (for processing), and such images are refused; the choice "
-                           "log would turn it into log exposure")  # fmt: skip
+            raise Rejected(
+                "a raw detector image (for processing), and such images are refused; the choice "
+                "log would turn it into log exposure"
+            )
         share, bits = (
             _log_exposure(header, (levels - low) / (high - low), bits, rules, warnings, first),
             _CURVE_BITS,
@@ -208,8 +210,10 @@ def _window(levels: np.ndarray, centre: float, width: float, function: str) -> n
 
 
 def _is_raw(header: Dataset) -> bool:
-    return (header.get("PresentationIntentType") == "FOR PROCESSING"
-            or header.get("SOPClassUID") == "1.2.840.10008.5.1.4.1.1.1.2.1")  # fmt: skip
+    return (
+        header.get("PresentationIntentType") == "FOR PROCESSING"
+        or header.get("SOPClassUID") == "1.2.840.10008.5.1.4.1.1.1.2.1"
+    )
 
 
 def _log_exposure(header, share, bits, rules, warnings, first) -> np.ndarray:
@@ -227,8 +231,9 @@ def _log_exposure(header, share, bits, rules, warnings, first) -> np.ndarray:
         relation = "LIN"
     if sign not in (-1, 1):
         sign = 1 if first else -1
-        warnings.append("PixelIntensityRelationshipSign of a raw image is missing; taken from "
-                        "PhotometricInterpretation")  # fmt: skip
+        warnings.append(
+            "PixelIntensityRelationshipSign of a raw image is missing; taken from PhotometricInterpretation"
+        )
     exposure = share if sign > 0 else 1 - share
     if relation == "LIN":
         steps = 2.0**bits - 1

@@ -25,14 +25,18 @@ def read_crop(path: Path, margin: float, for_processing: str) -> tuple[Mammogram
         return f"cannot be read: {error.strerror}"
 
 
-def read_crops(paths: Sequence[Path], *, margin: float, for_processing: str) -> Iterator[tuple[Mammogram, Crop] | str]:
+def read_crops(
+    paths: Sequence[Path], *, margin: float, for_processing: str
+) -> Iterator[tuple[Mammogram, Crop] | str]:
     """What `read_crop` returns for every path, in order, read one file ahead in a child process. A file that kills the
     child gets `CRASHED`, and the rest goes on in a fresh one."""
     waiting = deque(paths)
     while waiting:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             try:
-                jobs = deque(pool.submit(read_crop, path, margin, for_processing) for path in list(waiting)[:2])
+                jobs = deque(
+                    pool.submit(read_crop, path, margin, for_processing) for path in list(waiting)[:2]
+                )
                 while waiting:
                     found = jobs.popleft().result()
                     waiting.popleft()

@@ -40,8 +40,10 @@ class Mammogram:
 
     def __repr__(self) -> str:
         h, w = self.pixels.shape
-        return (f"Mammogram({h} x {w}, {self.bits} bits, laterality={self.laterality!r}, view={self.view!r}, "
-                f"rules={self.rules}, warnings={self.warnings})")  # fmt: skip
+        return (
+            f"Mammogram({h} x {w}, {self.bits} bits, laterality={self.laterality!r}, view={self.view!r}, "
+            f"rules={self.rules}, warnings={self.warnings})"
+        )
 
 
 def check_size(height: int, width: int, max_pixels: int) -> None:

@@ -80,8 +80,15 @@ def pixel_spacing(height: int) -> float:
     return 0.1 * 2048 / height
 
 
-def phantom_patient(seed: int, patient: int, *, malignant: bool, height: int = 2048, width: int = 1536,
-                    difficulty: float = 0.5) -> list[PhantomView]:  # fmt: skip
+def phantom_patient(
+    seed: int,
+    patient: int,
+    *,
+    malignant: bool,
+    height: int = 2048,
+    width: int = 1536,
+    difficulty: float = 0.5,
+) -> list[PhantomView]:
     """The four views of one patient, L CC, R CC, L MLO, R MLO: the same bits for the same arguments.
 
     malignant: one of the two breasts, drawn at random, has a malignant sign, visible in both of its views.
@@ -114,8 +121,16 @@ def _random(seed: int, patient: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([stream(seed, "phantom", *names), patient])
 
 
-def _lay_out(seed: int, patient: int, laterality: str, view: str, habitus: Habitus, malignant: bool,
-             height: int, width: int) -> Layout:  # fmt: skip
+def _lay_out(
+    seed: int,
+    patient: int,
+    laterality: str,
+    view: str,
+    habitus: Habitus,
+    malignant: bool,
+    height: int,
+    width: int,
+) -> Layout:
     aspect = width / height
     outline = anatomy.draw_outline(_random(seed, patient, laterality, view, "outline"), habitus, view, aspect)
     x, y = anatomy.coarse_grid(aspect)
@@ -144,8 +159,9 @@ def _lay_out(seed: int, patient: int, laterality: str, view: str, habitus: Habit
     return Layout(laterality, view, malignant, tuple(lesions), habitus, outline, depth)
 
 
-def _place(rng, outline: Outline, room: np.ndarray, aspect: float, share: float, radius: float,
-           taken: list) -> tuple[float, float]:  # fmt: skip
+def _place(
+    rng, outline: Outline, room: np.ndarray, aspect: float, share: float, radius: float, taken: list
+) -> tuple[float, float]:
     """x and y of a lesion about `share` of the way from chest wall to nipple, clear of skin and muscle."""
     rows, columns = room.shape
     best, best_clearance = (0.0, 0.0), -np.inf
@@ -163,8 +179,15 @@ def _place(rng, outline: Outline, room: np.ndarray, aspect: float, share: float,
     return best
 
 
-def _render(seed: int, patient: int, layout: Layout, acquisition: Acquisition, height: int, width: int,
-            contrast: float) -> PhantomView:  # fmt: skip
+def _render(
+    seed: int,
+    patient: int,
+    layout: Layout,
+    acquisition: Acquisition,
+    height: int,
+    width: int,
+    contrast: float,
+) -> PhantomView:
     def rng(*names: str) -> np.random.Generator:
         return _random(seed, patient, layout.laterality, layout.view, *names)
 
@@ -183,8 +206,17 @@ def _render(seed: int, patient: int, layout: Layout, acquisition: Acquisition, h
         image, mask = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
     burn_in(rng("lettering"), acquisition, layout.laterality, layout.view, image, mask)
     pixels, window = store(acquisition, image)
-    return PhantomView(pixels, acquisition.bits, acquisition.photometric, layout.laterality, layout.view,
-                       int(layout.malignant), layout.lesions, mask, window)  # fmt: skip
+    return PhantomView(
+        pixels,
+        acquisition.bits,
+        acquisition.photometric,
+        layout.laterality,
+        layout.view,
+        int(layout.malignant),
+        layout.lesions,
+        mask,
+        window,
+    )
 
 
 def _add_solitary_calcifications(rng, image: np.ndarray, layout: Layout) -> None:
@@ -199,8 +231,15 @@ def _add_solitary_calcifications(rng, image: np.ndarray, layout: Layout) -> None
         size, strength, tilt = rng.uniform(1.0, 2.4), rng.uniform(0.3, 1.25), rng.uniform(0, np.pi)
         node = round(y * (rows - 1)), min(round(x * height / width * (columns - 1)), columns - 1)
         if layout.skin_depth[node] > 0.02:
-            signs.grain(image, y * (height - 1), x * (height - 1), size=size * height / 2048,
-                        strength=strength, stretch=1.1, tilt=tilt)  # fmt: skip
+            signs.grain(
+                image,
+                y * (height - 1),
+                x * (height - 1),
+                size=size * height / 2048,
+                strength=strength,
+                stretch=1.1,
+                tilt=tilt,
+            )
 
 
 def _add_lesion(rng, image: np.ndarray, lesion: Lesion, flipped: bool, contrast: float) -> None:

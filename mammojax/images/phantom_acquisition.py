@@ -52,8 +52,13 @@ def draw_acquisition(rng: np.random.Generator) -> Acquisition:
     )
 
 
-def expose(rng: np.random.Generator, acquisition: Acquisition, attenuation: np.ndarray, mask: np.ndarray,
-           depth: np.ndarray) -> np.ndarray:  # fmt: skip
+def expose(
+    rng: np.random.Generator,
+    acquisition: Acquisition,
+    attenuation: np.ndarray,
+    mask: np.ndarray,
+    depth: np.ndarray,
+) -> np.ndarray:
     """Light with quantum noise, float32[h, w], not yet clipped to the full scale.
 
     depth: distance below the skin line in image heights, negative in air.
@@ -89,8 +94,14 @@ def store(acquisition: Acquisition, light: np.ndarray) -> tuple[np.ndarray, tupl
     return pixels, (float(round(centre * top)), float(round(width * top)))
 
 
-def burn_in(rng: np.random.Generator, acquisition: Acquisition, laterality: str, view: str,
-            light: np.ndarray, mask: np.ndarray) -> None:  # fmt: skip
+def burn_in(
+    rng: np.random.Generator,
+    acquisition: Acquisition,
+    laterality: str,
+    view: str,
+    light: np.ndarray,
+    mask: np.ndarray,
+) -> None:
     """Draws a scanner's edge, lettering and a disc marker into the air of the final picture."""
     height, width = light.shape
     air_left = laterality == "R"

@@ -131,8 +131,9 @@ def upsample(coarse: np.ndarray, height: int, width: int) -> np.ndarray:
     return coarse
 
 
-def power_law_noise(rng: np.random.Generator, height: int, width: int, *, beta: float = NOISE_BETA,
-                    longest: float = 0.6) -> np.ndarray:  # fmt: skip
+def power_law_noise(
+    rng: np.random.Generator, height: int, width: int, *, beta: float = NOISE_BETA, longest: float = 0.6
+) -> np.ndarray:
     """A float32[height, width] field of mean 0 and variance about 1 with isotropic spectrum 1/f**beta.
 
     longest: wavelength, in image heights, beyond which the spectrum is flat.
@@ -226,8 +227,14 @@ def add_nipple(rng: np.random.Generator, depth: np.ndarray, outline: Outline) ->
     np.maximum(part, (radius - np.hypot(dx, dy)) / height, out=part)
 
 
-def tissue(rng: np.random.Generator, habitus: Habitus, outline: Outline, skin_depth: np.ndarray, height: int,
-           width: int) -> np.ndarray:  # fmt: skip
+def tissue(
+    rng: np.random.Generator,
+    habitus: Habitus,
+    outline: Outline,
+    skin_depth: np.ndarray,
+    height: int,
+    width: int,
+) -> np.ndarray:
     """Attenuation of the tissue, float32[height, width], as if the breast filled the image."""
     x, y = coarse_grid(width / height)
     nx, ny = outline.nipple

@@ -55,9 +55,18 @@ def write_phantom_dicom(view: PhantomView, path: Path, *, seed: int, patient: in
         file.write(buffer.getbuffer())
 
 
-def write_phantom_set(directory: Path, *, patients: int, prevalence: float, seed: int, height: int = 2048,
-                      width: int = 1536, difficulty: float = 0.5, workers: int = 0,
-                      progress: Callable | None = None) -> None:  # fmt: skip
+def write_phantom_set(
+    directory: Path,
+    *,
+    patients: int,
+    prevalence: float,
+    seed: int,
+    height: int = 2048,
+    width: int = 1536,
+    difficulty: float = 0.5,
+    workers: int = 0,
+    progress: Callable | None = None,
+) -> None:
     """Writes a screening set: P0001/L_CC.dcm and so on, then labels.csv, the sign that the set is complete.
 
     round(prevalence * patients) of the patients, drawn from `seed`, have a malignant sign in one breast.
@@ -72,8 +81,14 @@ def write_phantom_set(directory: Path, *, patients: int, prevalence: float, seed
         raise UserError(
             f"{patients} patients at prevalence {prevalence} were asked for; take 1 or more, and 0 to 1"
         )
-    parameters = {"patients": patients, "prevalence": prevalence, "seed": seed, "height": height,
-                  "width": width, "difficulty": difficulty}  # fmt: skip
+    parameters = {
+        "patients": patients,
+        "prevalence": prevalence,
+        "seed": seed,
+        "height": height,
+        "width": width,
+        "difficulty": difficulty,
+    }
     if (directory / PARAMETERS).exists():
         before = read_json(directory / PARAMETERS)
         if before != parameters:
@@ -113,8 +128,9 @@ def _run(jobs: list[tuple], workers: int):
             pool.shutdown(cancel_futures=True)  # an error or an interruption does not wait for the whole set
 
 
-def _write_patient(directory: Path, seed: int, patient: int, malignant: bool, height: int, width: int,
-                   difficulty: float) -> list[dict]:  # fmt: skip
+def _write_patient(
+    directory: Path, seed: int, patient: int, malignant: bool, height: int, width: int, difficulty: float
+) -> list[dict]:
     """Writes the views that are not there yet; the rows of labels.csv of this patient."""
     name = f"P{patient + 1:04d}"
     layouts = phantom_layouts(seed, patient, malignant=malignant, height=height, width=width)
@@ -127,10 +143,16 @@ def _write_patient(directory: Path, seed: int, patient: int, malignant: bool, he
             if not (directory / file).exists():
                 write_phantom_dicom(view, directory / file, seed=seed, patient=patient)
     return [
-        {"file": file, "patient": name, "laterality": layout.laterality, "view": layout.view,
-         "label": int(layout.malignant), "lesions": json.dumps([asdict(lesion) for lesion in layout.lesions])}
+        {
+            "file": file,
+            "patient": name,
+            "laterality": layout.laterality,
+            "view": layout.view,
+            "label": int(layout.malignant),
+            "lesions": json.dumps([asdict(lesion) for lesion in layout.lesions]),
+        }
         for file, layout in zip(files, layouts)
-    ]  # fmt: skip
+    ]
 
 
 def _dataset(view: PhantomView, seed: int, patient: int) -> Dataset:

@@ -28,8 +28,9 @@ def round_mass(
     return (_step((distance - boundary) / max(soft * radius, 0.5)) * (0.35 + 0.65 * dome)).astype(np.float32)
 
 
-def spiculated_mass(rng: np.random.Generator, radius: float, unit: float,
-                    shift: tuple[float, float]) -> np.ndarray:  # fmt: skip
+def spiculated_mass(
+    rng: np.random.Generator, radius: float, unit: float, shift: tuple[float, float]
+) -> np.ndarray:
     """An irregular core from which tapering spicules radiate, to between 1.1 and 2.4 times `radius`."""
     distance, angle = _polar(int(np.ceil(2.6 * radius + 2)), shift)
     boundary = np.full_like(distance, 0.62 * radius)
@@ -53,8 +54,9 @@ def spiculated_mass(rng: np.random.Generator, radius: float, unit: float,
     return (0.75 * core + star * (1 - 0.55 * core)).astype(np.float32)
 
 
-def calcification_cluster(rng: np.random.Generator, radius: float, unit: float,
-                          shift: tuple[float, float]) -> np.ndarray:  # fmt: skip
+def calcification_cluster(
+    rng: np.random.Generator, radius: float, unit: float, shift: tuple[float, float]
+) -> np.ndarray:
     """Eight to twenty-six bright, tiny, irregular grains within `radius` pixels."""
     half = int(np.ceil(1.2 * radius + 5 * unit + 2))
     patch = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
@@ -65,13 +67,21 @@ def calcification_cluster(rng: np.random.Generator, radius: float, unit: float,
         row = shift[0] + u * np.sin(tilt) + v * np.cos(tilt)
         column = shift[1] + u * np.cos(tilt) - v * np.sin(tilt)
         size, strength, stretch = rng.uniform(0.7, 1.7) * unit, rng.uniform(0.45, 1.0), rng.uniform(1, 1.9)
-        grain(patch, half + row, half + column, size=size, strength=strength, stretch=stretch,
-              tilt=rng.uniform(0, np.pi))  # fmt: skip
+        grain(
+            patch,
+            half + row,
+            half + column,
+            size=size,
+            strength=strength,
+            stretch=stretch,
+            tilt=rng.uniform(0, np.pi),
+        )
     return np.minimum(patch, 1)  # grains that overlap are no brighter than one
 
 
-def grain(image: np.ndarray, row: float, column: float, *, size: float, strength: float, stretch: float,
-          tilt: float) -> None:  # fmt: skip
+def grain(
+    image: np.ndarray, row: float, column: float, *, size: float, strength: float, stretch: float, tilt: float
+) -> None:
     """Adds one calcification to `image`: an oval of scale `size` pixels, at least 0.55 to stay resolved."""
     size = max(size, 0.55)
     half = int(np.ceil(3 * size * stretch)) + 1

@@ -51,8 +51,14 @@ def read_raster(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Mamm
     guesses = [
         f"{what} guessed from the file name" for what, v in (("laterality", laterality), ("view", view)) if v
     ]
-    return Mammogram(pixels=pixels, bits=bits, laterality=laterality, view=view, rules=(*rules, *guesses),
-                     warnings=tuple(warnings))  # fmt: skip
+    return Mammogram(
+        pixels=pixels,
+        bits=bits,
+        laterality=laterality,
+        view=view,
+        rules=(*rules, *guesses),
+        warnings=tuple(warnings),
+    )
 
 
 def _depth_of(pixels: np.ndarray) -> tuple[int, str]:

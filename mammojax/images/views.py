@@ -8,25 +8,40 @@ import re
 from collections.abc import Iterable
 
 VIEW_CODES = {
-    "399162004": "CC", "R-10242": "CC",
-    "399368009": "MLO", "R-10226": "MLO",
-    "399260004": "ML", "R-10224": "ML",
-    "399352003": "LM", "R-10228": "LM",
-    "399099002": "LMO", "R-10230": "LMO",
-    "399196006": "FB", "R-10244": "FB",
-    "399188001": "SIO", "R-102D0": "SIO",
+    "399162004": "CC",
+    "R-10242": "CC",
+    "399368009": "MLO",
+    "R-10226": "MLO",
+    "399260004": "ML",
+    "R-10224": "ML",
+    "399352003": "LM",
+    "R-10228": "LM",
+    "399099002": "LMO",
+    "R-10230": "LMO",
+    "399196006": "FB",
+    "R-10244": "FB",
+    "399188001": "SIO",
+    "R-102D0": "SIO",
     "441555000": "ISO",
-    "399192008": "XCCL", "R-1024A": "XCCL",
-    "399101009": "XCCM", "R-1024B": "XCCM",
-    "127457009": "specimen", "G-8310": "specimen",
-}  # fmt: skip
+    "399192008": "XCCL",
+    "R-1024A": "XCCL",
+    "399101009": "XCCM",
+    "R-1024B": "XCCM",
+    "127457009": "specimen",
+    "G-8310": "specimen",
+}
 MODIFIER_CODES = {
-    "399163009": "magnification", "R-102D6": "magnification",
-    "399055006": "spot compression", "R-102D7": "spot compression",
-    "399209000": "implant displaced", "R-102D5": "implant displaced",
-    "399161006": "cleavage", "R-102D2": "cleavage",
-    "399110001": "tangential", "R-102C2": "tangential",
-}  # fmt: skip
+    "399163009": "magnification",
+    "R-102D6": "magnification",
+    "399055006": "spot compression",
+    "R-102D7": "spot compression",
+    "399209000": "implant displaced",
+    "R-102D5": "implant displaced",
+    "399161006": "cleavage",
+    "R-102D2": "cleavage",
+    "399110001": "tangential",
+    "R-102C2": "tangential",
+}
 CODE_SCHEMES = ("SCT", "SRT", "SNM3")
 
 VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "FB", "SIO", "ISO", "XCCL", "XCCM")
@@ -36,12 +51,16 @@ _BOTH = re.compile(
     f"({'|'.join(sorted(_SIDES, key=len, reverse=True))})({'|'.join(sorted(VIEWS, key=len, reverse=True))})"
 )
 _UNUSABLE = {
-    "MAG": "magnification", "MAGNIFICATION": "magnification", "MAGNIFIED": "magnification",
+    "MAG": "magnification",
+    "MAGNIFICATION": "magnification",
+    "MAGNIFIED": "magnification",
     "SPOT": "spot compression",
     "SPECIMEN": "specimen",
-    "CROPPED": "crop of a lesion", "MASK": "lesion mask",
-    "TOMO": "tomosynthesis", "TOMOSYNTHESIS": "tomosynthesis",
-}  # fmt: skip
+    "CROPPED": "crop of a lesion",
+    "MASK": "lesion mask",
+    "TOMO": "tomosynthesis",
+    "TOMOSYNTHESIS": "tomosynthesis",
+}
 
 
 def _words(text: str) -> list[str]:

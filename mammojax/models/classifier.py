@@ -1,5 +1,6 @@
 """The classifier of the paper: three convolutions with pooling down to one pixel, two fully connected layers, one score."""
 
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -23,20 +24,32 @@ class Classifier(nnx.Module):
     Raises UserError for no filters or no channels.
     """
 
-    def __init__(self, channels: int, cells: int, *, filters: Sequence[int] = (256, 128, 256),
-                 hidden: Sequence[int] = (512, 512), dropout: float = 0.0, rngs: nnx.Rngs):  # fmt: skip
+    def __init__(
+        self,
+        channels: int,
+        cells: int,
+        *,
+        filters: Sequence[int] = (256, 128, 256),
+        hidden: Sequence[int] = (512, 512),
+        dropout: float = 0.0,
+        rngs: nnx.Rngs,
+    ):
         if not filters or min((channels, cells, *filters, *hidden)) < 1 or not 0 <= dropout < 1:
-            raise UserError(f"a classifier of {channels} channels, {cells} cells, filters {tuple(filters)}, hidden "
-                            f"{tuple(hidden)}, dropout {dropout} cannot be built; all sizes must be positive")  # fmt: skip
+            raise UserError(
+                f"a classifier of {channels} channels, {cells} cells, filters {tuple(filters)}, hidden "
+                f"{tuple(hidden)}, dropout {dropout} cannot be built; all sizes must be positive"
+            )
         he = nnx.initializers.he_normal()
         self.mean = Normalisation(jnp.zeros(channels))
         self.deviation = Normalisation(jnp.ones(channels))
         sizes = (channels, *filters)
         self.convolutions = nnx.List(
-            [nnx.Conv(a, b, (3, 3), kernel_init=he, rngs=rngs) for a, b in zip(sizes, sizes[1:])]
+            [nnx.Conv(a, b, (3, 3), kernel_init=he, rngs=rngs) for a, b in itertools.pairwise(sizes)]
         )
         sizes = (filters[-1], *hidden)
-        self.dense = nnx.List([nnx.Linear(a, b, kernel_init=he, rngs=rngs) for a, b in zip(sizes, sizes[1:])])
+        self.dense = nnx.List(
+            [nnx.Linear(a, b, kernel_init=he, rngs=rngs) for a, b in itertools.pairwise(sizes)]
+        )
         self.score = nnx.Linear(sizes[-1], 1, rngs=rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
 

@@ -12,8 +12,14 @@ from jax import lax
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
-def convolution(x: jax.Array, kernel: jax.Array, bias: jax.Array, *, stride: tuple[int, int] = (1, 1),
-                padding: int | str = 0) -> jax.Array:  # fmt: skip
+def convolution(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    *,
+    stride: tuple[int, int] = (1, 1),
+    padding: int | str = 0,
+) -> jax.Array:
     """float[b, h', w', c']: x [b, h, w, c] with kernel [kh, kw, c, c'] and bias [c']; padding in pixels or "SAME"."""
     pad = padding if isinstance(padding, str) else [(padding, padding)] * 2
     return lax.conv_general_dilated(x, kernel, stride, pad, dimension_numbers=_NHWC) + bias
@@ -25,8 +31,9 @@ def depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array, *, stride: int, 
     form: "shifts" (k x k shifted products summed up) or "grouped" (one grouped convolution); equal to rounding.
     """
     if form == "grouped":
-        grouped = lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=_NHWC,
-                                           feature_group_count=x.shape[-1])  # fmt: skip
+        grouped = lax.conv_general_dilated(
+            x, kernel, (stride, stride), "SAME", dimension_numbers=_NHWC, feature_group_count=x.shape[-1]
+        )
         return grouped + bias
     k = kernel.shape[0]
     rows, columns = (-(-side // stride) for side in x.shape[1:3])

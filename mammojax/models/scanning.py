@@ -70,13 +70,20 @@ class Plan:
             scaled = np.stack([begin, end]) * self.reduction[axis]
             edges.append(np.clip(scaled, 0, self.crop_shape[axis]))
         (top, bottom), (left, right) = edges
-        grid = [np.broadcast_to(v, (self.cells, self.cells)) for v in (top[:, None], left, bottom[:, None], right)]
+        grid = [
+            np.broadcast_to(v, (self.cells, self.cells)) for v in (top[:, None], left, bottom[:, None], right)
+        ]
         return np.stack(grid, -1)
 
     def describe(self) -> str:
         """One line; equal for equal plans."""
-        how = f"first layer's strides {self.first_strides[0]} x {self.first_strides[1]}" if self.first_strides else (
-            f"windows of {self.window[0]} x {self.window[1]} cells every {self.step[0]} x {self.step[1]}")  # fmt: skip
+        how = (
+            f"first layer's strides {self.first_strides[0]} x {self.first_strides[1]}"
+            if self.first_strides
+            else (
+                f"windows of {self.window[0]} x {self.window[1]} cells every {self.step[0]} x {self.step[1]}"
+            )
+        )
         rows, columns = self.input_shape
         return f"{self.backbone} {self.tap}: {rows} x {columns} pixels to {self.cells} x {self.cells} cells, {how}"
 
@@ -91,8 +98,14 @@ def _contract(name: str) -> Backbone:
     return _module(name).BACKBONE
 
 
-def plan(crop_shape: tuple[int, int], backbone: Backbone, cells: int, *, tap: str | None = None,
-         max_side: int | None = None) -> Plan:  # fmt: skip
+def plan(
+    crop_shape: tuple[int, int],
+    backbone: Backbone,
+    cells: int,
+    *,
+    tap: str | None = None,
+    max_side: int | None = None,
+) -> Plan:
     """How a crop of `crop_shape` (rows, columns) becomes cells x cells vectors; any size from one pixel on.
 
     max_side: crops whose longer side exceeds it are reduced to it by area averaging.
@@ -114,7 +127,9 @@ def _pool_plan(crop_shape, factor, backbone, tap, cells) -> Plan:
     reduced = _reduced(crop_shape, factor)
     pitch = receptive_field(tap.layers)[1]
     wanted = [output_side(tap.layers, side) for side in reduced]
-    longest = max(1, -(-max(wanted) * 2 // (2 * cells + 1)))  # smallest t with t (np - 1) + 1.5 t >= cells of the map
+    longest = max(
+        1, -(-max(wanted) * 2 // (2 * cells + 1))
+    )  # smallest t with t (np - 1) + 1.5 t >= cells of the map
     window = -(-3 * longest // 2)
     step = tuple(max(1, -(-(n - window) // max(cells - 1, 1))) for n in wanted)
     if cells == 1:
@@ -178,17 +193,23 @@ class ScanningNetwork(nnx.Module):
             raise UserError(f"unknown tap {tap!r} of {name}; known are {known}") from None
         self.tap, self.channels = chosen.name, chosen.channels
         self.provenance, self.identity = provenance, identity
-        self.layers = nnx.Dict({
-            layer: nnx.Dict({part: nnx.Param(jax.numpy.asarray(value)) for part, value in parts.items()})
-            for layer, parts in variables.items()
-        })  # fmt: skip
+        self.layers = nnx.Dict(
+            {
+                layer: nnx.Dict({part: nnx.Param(jax.numpy.asarray(value)) for part, value in parts.items()})
+                for layer, parts in variables.items()
+            }
+        )
 
     def variables(self) -> dict:
         """{layer: {"kernel", "bias"}} as arrays."""
-        return {name: {part: value[...] for part, value in layer.items()} for name, layer in self.layers.items()}
+        return {
+            name: {part: value[...] for part, value in layer.items()} for name, layer in self.layers.items()
+        }
 
 
-def load_backbone(name: str, *, tap: str | None = None, weights: str | None = None, seed: int = 0) -> ScanningNetwork:
+def load_backbone(
+    name: str, *, tap: str | None = None, weights: str | None = None, seed: int = 0
+) -> ScanningNetwork:
     """The pretrained scanning network of this name.
 
     weights: a file, None for the backbone's own; seed: of random weights where there are none.
@@ -204,7 +225,9 @@ def scan(network: ScanningNetwork, batch: jax.Array, chosen: Plan) -> jax.Array:
     planned. Differentiable in pixels and weights; jit with the plan static."""
     if batch.shape[1:3] != chosen.input_shape:
         raise ValueError(f"pixels have the shape {batch.shape[1:3]}, the plan reads {chosen.input_shape}")
-    values = _module(network.backbone.name).apply(network.variables(), batch, network.tap, chosen.first_strides)
+    values = _module(network.backbone.name).apply(
+        network.variables(), batch, network.tap, chosen.first_strides
+    )
     if chosen.window is None:
         return values
     return window_maxima(values, size=chosen.window, step=chosen.step)

@@ -52,8 +52,15 @@ def padded(elements: dict, labels: np.ndarray, size: int, plan=None) -> Batch:
     )
 
 
-def representation_batches(representations: Representations, indices: Sequence[int], labels: np.ndarray, *,
-                           batch: int, seed: int, group: int = 1) -> Callable[[int], Iterator[tuple[Batch, ...]]]:  # fmt: skip
+def representation_batches(
+    representations: Representations,
+    indices: Sequence[int],
+    labels: np.ndarray,
+    *,
+    batch: int,
+    seed: int,
+    group: int = 1,
+) -> Callable[[int], Iterator[tuple[Batch, ...]]]:
     """batches(epoch) of the records `indices`, shuffled anew every epoch, in groups of `group` batches (0: all)."""
     n = len(indices)
     endless = grain.MapDataset.source(_Samples(indices)).seed(seed).shuffle().repeat()
@@ -79,12 +86,17 @@ def steps_per_epoch(samples: int, *, batch: int, group: int = 1) -> int:
     return 1 if group == 0 else -(-batches // group)
 
 
-def evaluation_batches(representations: Representations, indices: Sequence[int], labels: np.ndarray, *,
-                       batch: int) -> Iterator[Batch]:  # fmt: skip
+def evaluation_batches(
+    representations: Representations, indices: Sequence[int], labels: np.ndarray, *, batch: int
+) -> Iterator[Batch]:
     """Plain copies of the records `indices`, in order; the last batch is padded."""
     for begin in range(0, len(indices), batch):
         chosen = [int(i) for i in indices[begin : begin + batch]]
-        values = {"slot": np.arange(len(chosen)), "index": chosen, "inputs": [representations.read(i) for i in chosen]}
+        values = {
+            "slot": np.arange(len(chosen)),
+            "index": chosen,
+            "inputs": [representations.read(i) for i in chosen],
+        }
         yield padded(values, labels, batch)
 
 
@@ -103,9 +115,18 @@ def plan_batches(indices: Sequence[int], plans: Sequence, batch: int) -> Iterato
             yield plan, chosen[k : k + batch]
 
 
-def pixel_batches(records: RecordSet, indices: Sequence[int], labels: np.ndarray, plans: Sequence, *, batch: int,
-                  seed: int, augmentation: Augmentation | None = None, shuffle: bool = True,
-                  workers: int = 0) -> Callable[[int], Iterator[tuple[Batch, ...]]]:  # fmt: skip
+def pixel_batches(
+    records: RecordSet,
+    indices: Sequence[int],
+    labels: np.ndarray,
+    plans: Sequence,
+    *,
+    batch: int,
+    seed: int,
+    augmentation: Augmentation | None = None,
+    shuffle: bool = True,
+    workers: int = 0,
+) -> Callable[[int], Iterator[tuple[Batch, ...]]]:
     """batches(epoch) of prepared pixels; every batch has one plan, the order of batches is shuffled.
 
     plans: the plan of every record of `records`. The pairwise loss does not need both classes in a batch: the buffers
@@ -118,8 +139,14 @@ def pixel_batches(records: RecordSet, indices: Sequence[int], labels: np.ndarray
         parts = list(plan_batches(rng.permutation(indices) if shuffle else indices, plans, batch))
         if shuffle:
             parts = [parts[k] for k in rng.permutation(len(parts))]
-        elements = pipeline.crops(records, [i for _, chosen in parts for i in chosen], augmentation=augmentation,
-                                  workers=workers, seed=int(rng.integers(2**31)), transform=Prepare(plans))  # fmt: skip
+        elements = pipeline.crops(
+            records,
+            [i for _, chosen in parts for i in chosen],
+            augmentation=augmentation,
+            workers=workers,
+            seed=int(rng.integers(2**31)),
+            transform=Prepare(plans),
+        )
         for plan, chosen in parts:
             inputs = [next(elements)["input"] for _ in chosen]
             values = {"inputs": inputs, "index": chosen, "slot": [slots[i] for i in chosen]}

@@ -35,8 +35,10 @@ class Checkpoints:
             state=self._ocp.args.StandardSave(tree), facts=self._ocp.args.JsonSave(facts)
         )
         if not manager.save(step, args=args):
-            raise UserError(f"checkpoint {step} in {self.folder} was not saved: a newer one is there; remove the folder "
-                            f"or choose another run directory")  # fmt: skip
+            raise UserError(
+                f"checkpoint {step} in {self.folder} was not saved: a newer one is there; remove the folder "
+                f"or choose another run directory"
+            )
 
     def restore(self, abstract, *, say: Callable[[str], None]):
         """(step, tree, facts) of the newest whole checkpoint, None if there is none.
@@ -55,7 +57,9 @@ class Checkpoints:
                     value = self._open().restore(step, args=args)
                 return step, value["state"], value["facts"]
             except (ValueError, KeyError, OSError, TypeError) as error:
-                say(f"checkpoint {step} is broken ({type(error).__name__}); it is set aside and the one before is used")
+                say(
+                    f"checkpoint {step} is broken ({type(error).__name__}); it is set aside and the one before is used"
+                )
                 self.close()
                 broken = self.folder.parent / f"{self.folder.name}.broken-{step}"
                 shutil.rmtree(broken, ignore_errors=True)

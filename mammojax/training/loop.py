@@ -26,11 +26,23 @@ class Fitted(NamedTuple):
     step: int
 
 
-def fit(model: nnx.Module, objective: Objective, optimizer: optax.GradientTransformation, *,
-        batches: Callable[[int], Iterable[tuple[Batch, ...]]], evaluate: Callable[[Callable], dict[str, float]],
-        epochs: int, regularisation: float, folder: Path, seed: int = 0, evaluate_every: int = 1,
-        checkpoint_every: int = 10, say: Callable[[str], None] = lambda text: None,
-        track: Callable = lambda it, **_: it, description: str = "training") -> Fitted:  # fmt: skip
+def fit(
+    model: nnx.Module,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    batches: Callable[[int], Iterable[tuple[Batch, ...]]],
+    evaluate: Callable[[Callable], dict[str, float]],
+    epochs: int,
+    regularisation: float,
+    folder: Path,
+    seed: int = 0,
+    evaluate_every: int = 1,
+    checkpoint_every: int = 10,
+    say: Callable[[str], None] = lambda text: None,
+    track: Callable = lambda it, **_: it,
+    description: str = "training",
+) -> Fitted:
     """Trains and returns the model of the best epoch by `selection_auc` (the earliest of equals).
 
     batches(epoch): groups of batches, the same for the same epoch (0, 1, ...). evaluate(score) -> metrics, with
@@ -55,7 +67,9 @@ def fit(model: nnx.Module, objective: Objective, optimizer: optax.GradientTransf
         say(f"resumed after epoch {facts['epoch']}")
     metrics = MetricsFile(folder, epochs=facts["epoch"])
     try:
-        for epoch in track(range(facts["epoch"], epochs), total=epochs, initial=facts["epoch"], description=description):
+        for epoch in track(
+            range(facts["epoch"], epochs), total=epochs, initial=facts["epoch"], description=description
+        ):
             before = int(state.step)
             epoch_losses = []
             for group in batches(epoch):
@@ -64,8 +78,10 @@ def fit(model: nnx.Module, objective: Objective, optimizer: optax.GradientTransf
             values = np.asarray(jnp.stack(epoch_losses))  # one device sync an epoch
             if not np.isfinite(values).all():
                 first = before + int(np.argmin(np.isfinite(values))) + 1
-                raise UserError(f"the loss is {values[first - before - 1]} at step {first} (epoch {epoch + 1}) in {folder}; "
-                                f"lower training.learning_rate or look at the data")  # fmt: skip
+                raise UserError(
+                    f"the loss is {values[first - before - 1]} at step {first} (epoch {epoch + 1}) in {folder}; "
+                    f"lower training.learning_rate or look at the data"
+                )
             last = epoch + 1 == epochs
             if last or (epoch + 1) % evaluate_every == 0:
                 line = evaluate(lambda batch: scorer(state.params, state.rest, batch))  # noqa: B023 used at once
@@ -73,8 +89,11 @@ def fit(model: nnx.Module, objective: Objective, optimizer: optax.GradientTransf
                 undecided = np.isnan(chosen) and facts["best"] is None
                 if undecided or (not np.isnan(chosen) and (facts["best"] is None or chosen > facts["best"])):
                     best = jax.tree.map(jnp.copy, (state.params, state.rest))
-                    facts |= {"best_epoch": epoch + 1, "best_step": int(state.step),
-                              "best": None if undecided else float(chosen)}  # fmt: skip
+                    facts |= {
+                        "best_epoch": epoch + 1,
+                        "best_step": int(state.step),
+                        "best": None if undecided else float(chosen),
+                    }
                 line = {k: None if np.isnan(v) else float(v) for k, v in line.items()}
                 metrics.write(epoch + 1, int(state.step), loss=float(values.mean()), **line)
             facts = {**facts, "epoch": epoch + 1}

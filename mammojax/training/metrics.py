@@ -21,7 +21,9 @@ class MetricsFile:
             file.writelines(json.dumps(line) + "\n" for line in kept)
         from tensorboardX import SummaryWriter
 
-        self._board = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=kept[-1]["step"] + 1 if kept else 0)
+        self._board = SummaryWriter(
+            str(Path(folder) / "tensorboard"), purge_step=kept[-1]["step"] + 1 if kept else 0
+        )
 
     def write(self, epoch: int, step: int, **values: float) -> None:
         """One line; values are plain floats, None for what could not be computed."""

@@ -65,10 +65,21 @@ def _shard_name(k: int) -> str:
     return f"shard_{k:05d}.npy"
 
 
-def scan_records(records: RecordSet, network, directory: Path, *, np_: int, copies: int = 1,
-                 augmentation: Augmentation | None = None, seed: int = 0, batch: int = 1, workers: int = 0,
-                 max_side: int | None = None, track: Callable = lambda it, **_: it,
-                 say: Callable[[str], None] = lambda text: None) -> Representations:  # fmt: skip
+def scan_records(
+    records: RecordSet,
+    network,
+    directory: Path,
+    *,
+    np_: int,
+    copies: int = 1,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+    batch: int = 1,
+    workers: int = 0,
+    max_side: int | None = None,
+    track: Callable = lambda it, **_: it,
+    say: Callable[[str], None] = lambda text: None,
+) -> Representations:
     """The representation cache of `records`, made or reused; one folder a key under `directory`.
 
     network: a `ScanningNetwork`. np_: cells a side. copies: 1 plain plus copies - 1 augmented ones. batch: images a
@@ -78,7 +89,10 @@ def scan_records(records: RecordSet, network, directory: Path, *, np_: int, copi
 
     if copies < 1 or (copies > 1 and augmentation is None):
         raise UserError(f"{copies} copies: expected at least 1, and an augmentation for more than 1")
-    plans = [plan((r.height, r.width), network.backbone, np_, tap=network.tap, max_side=max_side) for r in records.records]
+    plans = [
+        plan((r.height, r.width), network.backbone, np_, tap=network.tap, max_side=max_side)
+        for r in records.records
+    ]
     order = sorted(range(len(plans)), key=lambda i: (plans[i].input_shape, plans[i].describe(), i))
     shards: list[list[int]] = []
     for i in order:
@@ -87,30 +101,56 @@ def scan_records(records: RecordSet, network, directory: Path, *, np_: int, copi
         else:
             shards.append([i])
     changes = vars(augmentation) if copies > 1 else None
-    stage_key = run.key(records=records.directory.name, network=network.identity, np=np_, tap=network.tap, copies=copies,
-                        augmentation=changes, seed=seed if copies > 1 else None, max_side=max_side, form=FORM)  # fmt: skip
+    stage_key = run.key(
+        records=records.directory.name,
+        network=network.identity,
+        np=np_,
+        tap=network.tap,
+        copies=copies,
+        augmentation=changes,
+        seed=seed if copies > 1 else None,
+        max_side=max_side,
+        form=FORM,
+    )
     folder = Path(directory) / stage_key
     if run.is_finished(folder, stage_key):
         say(f"representations {stage_key} are reused")
         return Representations(folder)
     todo = [k for k in range(len(shards)) if not (folder / _shard_name(k)).is_file()]
     if len(todo) < len(shards):
-        say(f"representations {stage_key}: {len(shards) - len(todo)} of {len(shards)} shards are there already")
+        say(
+            f"representations {stage_key}: {len(shards) - len(todo)} of {len(shards)} shards are there already"
+        )
     pending = [(k, copy) for k in todo for copy in range(copies)]
     total = sum(len(shards[k]) for k, _ in pending)
     done = iter(track(range(total), total=total, description="scanning"))
     values: list[np.ndarray] = []
     for k, copy in pending:
-        values.append(_scan_shard(records, shards[k], plans, network, seed=seed + 7919 * copy + k,
-                                  augmentation=augmentation if copy else None, batch=batch, workers=workers,
-                                  done=done))  # fmt: skip
+        values.append(
+            _scan_shard(
+                records,
+                shards[k],
+                plans,
+                network,
+                seed=seed + 7919 * copy + k,
+                augmentation=augmentation if copy else None,
+                batch=batch,
+                workers=workers,
+                done=done,
+            )
+        )
         if copy == copies - 1:
             with run.writing(folder / _shard_name(k)) as file:
                 np.save(file, np.stack(values, 1))
             values = []
     next(done, None)
     shape = [np_, np_, network.channels]
-    manifest = {"copies": copies, "shape": shape, "shards": shards, "plans": sorted({p.describe() for p in plans})}
+    manifest = {
+        "copies": copies,
+        "shape": shape,
+        "shards": shards,
+        "plans": sorted({p.describe() for p in plans}),
+    }
     run.write_json(folder / "manifest.json", manifest)
     run.finish(folder, stage_key, records=records.directory.name, network=network.identity)
     return Representations(folder)
@@ -128,7 +168,10 @@ class Prepare:
     def __call__(self, element: dict) -> dict:
         from mammojax.models.scanning import prepare_image
 
-        return {"input": prepare_image(element["image"], element["bits"], self._plans[element["index"]]), "index": element["index"]}
+        return {
+            "input": prepare_image(element["image"], element["bits"], self._plans[element["index"]]),
+            "index": element["index"],
+        }
 
 
 @functools.cache
@@ -137,8 +180,9 @@ def _compiled_scan():
 
     from mammojax.models.scanning import scan
 
-    return jax.jit(lambda graph, state, inputs, plan: scan(_merge(graph, state), inputs, plan),
-                   static_argnums=(0, 3))  # fmt: skip
+    return jax.jit(
+        lambda graph, state, inputs, plan: scan(_merge(graph, state), inputs, plan), static_argnums=(0, 3)
+    )
 
 
 def _merge(graph, state):
@@ -153,8 +197,9 @@ def _scan_shard(records, indices, plans, network, *, seed, augmentation, batch, 
 
     graph, state = nnx.split(network)
     plan = plans[indices[0]]
-    elements = pipeline.crops(records, indices, augmentation=augmentation, seed=seed, transform=Prepare(plans),
-                              workers=workers)  # fmt: skip
+    elements = pipeline.crops(
+        records, indices, augmentation=augmentation, seed=seed, transform=Prepare(plans), workers=workers
+    )
     out, waiting = [], []
 
     def flush():
@@ -176,5 +221,7 @@ def _scan_shard(records, indices, plans, network, *, seed, augmentation, batch, 
         raise UserError("the scanning network gave values that are not finite; check the weights file")
     kept = values.astype(np.float16)
     if not np.isfinite(kept).all():
-        raise UserError(f"representations reach {np.abs(values).max():.0f}, beyond float16; choose another tap")
+        raise UserError(
+            f"representations reach {np.abs(values).max():.0f}, beyond float16; choose another tap"
+        )
     return kept

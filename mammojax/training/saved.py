@@ -28,7 +28,9 @@ def read_facts(path: Path) -> dict:
         with safe_open(str(path), framework="numpy") as file:
             return json.loads(file.metadata()["facts"])
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not a model of this program ({type(error).__name__}); train again") from error
+        raise UserError(
+            f"{path} is not a model of this program ({type(error).__name__}); train again"
+        ) from error
 
 
 def load_variables(path: Path, module: nnx.Module) -> None:

@@ -39,15 +39,30 @@ class Objective(NamedTuple):
     two_pass: bool = False
 
 
-def auc_objective(*, pairs: str, samples: int, policy: str = "all", capacity: int = 0, surrogate: str = "logistic",
-                  implementation: str = "auto", margin: float = 0.0, temperature: float = 1.0) -> Objective:  # fmt: skip
+def auc_objective(
+    *,
+    pairs: str,
+    samples: int,
+    policy: str = "all",
+    capacity: int = 0,
+    surrogate: str = "logistic",
+    implementation: str = "auto",
+    margin: float = 0.0,
+    temperature: float = 1.0,
+) -> Objective:
     """The pairwise AUC loss, eq. (4), over the pairs of a batch, of batch and buffers (eq. 3), or of a whole pass.
 
     pairs: "batch", "buffer" or "two_pass". samples: training samples (slots of the policy "all"). policy, capacity: of
     the score buffers; capacity 0 means one slot a training sample. surrogate ... temperature: of the pair loss.
     """
-    form = {"surrogate": surrogate, "implementation": implementation, "margin": margin, "temperature": temperature}
+    form = {
+        "surrogate": surrogate,
+        "implementation": implementation,
+        "margin": margin,
+        "temperature": temperature,
+    }
     if pairs in ("batch", "two_pass"):
+
         def over_batch(scores, batch, buffers):
             return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **form)
 
@@ -77,8 +92,15 @@ def weighted_logistic_objective(*, positives: int, negatives: int) -> Objective:
     )
 
 
-def make_optimizer(*, learning_rate: float, steps: int, schedule: str = "cosine", warmup: float = 0.05,
-                   clip: float = 1.0, scale_of: Callable | None = None) -> optax.GradientTransformation:  # fmt: skip
+def make_optimizer(
+    *,
+    learning_rate: float,
+    steps: int,
+    schedule: str = "cosine",
+    warmup: float = 0.05,
+    clip: float = 1.0,
+    scale_of: Callable | None = None,
+) -> optax.GradientTransformation:
     """Adam with gradient clipping and a schedule over `steps` optimiser steps.
 
     warmup: share of the steps with a linear rise. clip: largest global norm of the gradient, 0 for none.
@@ -93,10 +115,15 @@ def make_optimizer(*, learning_rate: float, steps: int, schedule: str = "cosine"
         "cosine": optax.cosine_decay_schedule(learning_rate, falling),
         "linear": optax.linear_schedule(learning_rate, 0.0, falling),
     }[schedule]
-    rate = optax.join_schedules([optax.linear_schedule(0.0, learning_rate, rising), tail], [rising]) if rising else tail
+    rate = (
+        optax.join_schedules([optax.linear_schedule(0.0, learning_rate, rising), tail], [rising])
+        if rising
+        else tail
+    )
     parts = [optax.clip_by_global_norm(clip)] if clip else []
     parts.append(optax.adam(rate))
     if scale_of is not None:
+
         def scaled(updates, params=None):
             return jax.tree_util.tree_map_with_path(lambda path, u: u * scale_of(path), updates)
 
@@ -122,13 +149,20 @@ def start(model: nnx.Module, optimizer: optax.GradientTransformation, objective:
     return graph, jax.tree.map(jnp.array, state)  # own copies: the step donates them
 
 
-def make_step(graph, optimizer: optax.GradientTransformation, objective: Objective, *, regularisation: float,
-              seed: int = 0) -> Callable[[TrainState, Iterable[Batch]], tuple[TrainState, jax.Array]]:  # fmt: skip
+def make_step(
+    graph,
+    optimizer: optax.GradientTransformation,
+    objective: Objective,
+    *,
+    regularisation: float,
+    seed: int = 0,
+) -> Callable[[TrainState, Iterable[Batch]], tuple[TrainState, jax.Array]]:
     """step(state, group) -> (state, loss): one optimiser step on a group of batches; the state is donated.
 
     The loss is the objective plus regularisation / 2 ||W||^2. A group has one batch, but for two_pass, where the loss
     pairs all scores of all its batches. seed: of the reservoir's random choices.
     """
+
     def penalty(params):
         return 0.5 * regularisation * squared_norm(params) if regularisation else jnp.float32(0)
 
@@ -151,8 +185,9 @@ def make_step(graph, optimizer: optax.GradientTransformation, objective: Objecti
         buffers = state.buffers
         if buffers is not None:
             choice = jax.random.fold_in(jax.random.key(seed), state.step)
-            buffers = losses.buffers.update(buffers, scores, batch.labels, batch.ids, where=batch.where,
-                                            key=choice, step=state.step)  # fmt: skip
+            buffers = losses.buffers.update(
+                buffers, scores, batch.labels, batch.ids, where=batch.where, key=choice, step=state.step
+            )
         return advance(state, gradient, rest, buffers), loss
 
     def one(state, group):

@@ -40,9 +40,16 @@ def feature_function(network) -> Callable[[np.ndarray], np.ndarray]:
     return lambda inputs: np.asarray(compiled(state, inputs))
 
 
-def whole_image_features(records: RecordSet, network, directory: Path, *, batch: int = 8, workers: int = 0,
-                         track: Callable = lambda it, **_: it,
-                         say: Callable[[str], None] = lambda text: None) -> tuple[np.ndarray, str]:  # fmt: skip
+def whole_image_features(
+    records: RecordSet,
+    network,
+    directory: Path,
+    *,
+    batch: int = 8,
+    workers: int = 0,
+    track: Callable = lambda it, **_: it,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[np.ndarray, str]:
     """(float32[n, f], key): features of all records, made or reused; arguments as of `scan_records`."""
     stage_key = run.key(records=records.directory.name, network=network.identity, side=SIDE, form=FORM)
     folder = Path(directory) / f"whole-image-{stage_key}"
@@ -50,8 +57,9 @@ def whole_image_features(records: RecordSet, network, directory: Path, *, batch:
         say(f"whole-image features {stage_key} are reused")
         return np.load(folder / "features.npy"), stage_key
     features = feature_function(network)
-    elements = pipeline.crops(records, range(len(records)), augmentation=None, seed=0, transform=_prepare,
-                              workers=workers)  # fmt: skip
+    elements = pipeline.crops(
+        records, range(len(records)), augmentation=None, seed=0, transform=_prepare, workers=workers
+    )
     out, waiting = [], []
     for element in track(elements, total=len(records), description="resized images"):
         waiting.append(element["input"])

@@ -5,8 +5,17 @@ import pytest
 from mammojax.datasets.builders.folder import Folder
 from mammojax.errors import UserError
 
-COLUMNS = {"csv": "", "path": "path", "patient": "patient", "label": "label", "birads": "birads",
-           "laterality": "laterality", "view": "view", "split": "split", "keep_split": ""}  # fmt: skip
+COLUMNS = {
+    "csv": "",
+    "path": "path",
+    "patient": "patient",
+    "label": "label",
+    "birads": "birads",
+    "laterality": "laterality",
+    "view": "view",
+    "split": "split",
+    "keep_split": "",
+}
 
 
 def find(folder, **changes):
@@ -25,17 +34,21 @@ def test_rows_become_images_and_unlisted_files_are_accounted_for(tmp_path):
     table = "path,patient,label,laterality,view\na.png,7,1,left,cc\nsub/b.dcm,8,benign,R,MLO\n"
     found = find(folder_of(tmp_path, table, ("a.png", "sub/b.dcm", "c.pgm", "notes.txt")))
     assert [(s.file, s.patient, s.laterality, s.view) for s in found[:2]] == [
-        ("a.png", "7", "L", "CC"), ("sub/b.dcm", "8", "R", "MLO")
-    ]  # fmt: skip
+        ("a.png", "7", "L", "CC"),
+        ("sub/b.dcm", "8", "R", "MLO"),
+    ]
     assert [s.facts.label for s in found[:2]] == [1, 0]
     assert [(s.file, s.facts) for s in found[2:]] == [("c.pgm", None)]
 
 
-@pytest.mark.parametrize("table", [
-    "\ufeffpath;patient;birads\r\na.png;7;4a\r\n",
-    "path\tpatient\tbirads\na.png\t7\t4a\n",
-    ' path , patient , birads \n"a.png", 7 , 4a \n',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "table",
+    [
+        "\ufeffpath;patient;birads\r\na.png;7;4a\r\n",
+        "path\tpatient\tbirads\na.png\t7\t4a\n",
+        ' path , patient , birads \n"a.png", 7 , 4a \n',
+    ],
+)
 def test_delimiters_byte_order_marks_and_blanks_do_not_matter(tmp_path, table):
     (first, *_) = find(folder_of(tmp_path, table, ("a.png",)))
     assert (first.file, first.patient, first.facts.birads) == ("a.png", "7", "4a")
@@ -43,8 +56,14 @@ def test_delimiters_byte_order_marks_and_blanks_do_not_matter(tmp_path, table):
 
 def test_any_column_can_be_mapped_and_rows_of_another_split_left_out(tmp_path):
     table = "File,Case,Cancer,Set\na.png,7,yes,train\nsub/b.dcm,8,no,test\n"
-    found = find(folder_of(tmp_path, table), path="File", patient="Case", label="Cancer", split="Set",
-                 keep_split="train")  # fmt: skip
+    found = find(
+        folder_of(tmp_path, table),
+        path="File",
+        patient="Case",
+        label="Cancer",
+        split="Set",
+        keep_split="train",
+    )
     assert [(s.file, s.facts.label) for s in found if s.facts] == [("a.png", 1)]
 
 

@@ -14,9 +14,9 @@ def data_sets(draw):
     sizes = draw(st.lists(st.integers(1, 5), min_size=20, max_size=60))
     positives = draw(st.integers(5, len(sizes) - 5))
     patients = np.repeat(np.arange(len(sizes)), sizes)
-    labels = np.concatenate([
-        np.arange(size) < (1 if k < positives else 0) for k, size in enumerate(sizes)
-    ]).astype(int)  # fmt: skip
+    labels = np.concatenate(
+        [np.arange(size) < (1 if k < positives else 0) for k, size in enumerate(sizes)]
+    ).astype(int)
     return patients, labels
 
 

@@ -12,7 +12,7 @@ from mammojax.errors import UserError
 INFO = """INFORMATION ABOUT THE FILMS
 mdb001 G CIRC B 535 425 197
 mdb002 G CIRC M 522 280 69
-mdb003 D NORM 
+mdb003 D NORM
 mdb004 F CALC M *NOTE 3*
 mdb004 F CIRC B 477 133 30
 mdb005 F CIRC B 477 133
@@ -25,8 +25,11 @@ def pgm(value: int) -> bytes:
 
 def archive_of(folder, names=("mdb001", "mdb002", "mdb003", "mdb004", "mdb005")):
     with tarfile.open(folder / "all-mias.tar.gz", "w:gz") as tar:
-        members = {f"./{n}.pgm": pgm(7) for n in names} | {"Info.txt": INFO.encode(), "../../evil.pgm": b"x",
-                                                           "README": b"prose"}  # fmt: skip
+        members = {f"./{n}.pgm": pgm(7) for n in names} | {
+            "Info.txt": INFO.encode(),
+            "../../evil.pgm": b"x",
+            "README": b"prose",
+        }
         for name, data in members.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
@@ -35,8 +38,14 @@ def archive_of(folder, names=("mdb001", "mdb002", "mdb003", "mdb004", "mdb005"))
 
 def test_rows_count_from_the_top_and_malformed_places_are_no_lesions():
     images = read_info(INFO)
-    assert images["mdb001"][0] == {"tissue": "G", "kind": "CIRC", "severity": "B", "row": 1023 - 425, "column": 535,
-                                   "radius": 197}  # fmt: skip
+    assert images["mdb001"][0] == {
+        "tissue": "G",
+        "kind": "CIRC",
+        "severity": "B",
+        "row": 1023 - 425,
+        "column": 535,
+        "radius": 197,
+    }
     assert [f["severity"] for f in images["mdb004"]] == ["M", "B"] and "row" not in images["mdb004"][0]
     assert "row" not in images["mdb005"][0] and images["mdb003"][0]["kind"] == "NORM"
 

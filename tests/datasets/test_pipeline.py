@@ -48,7 +48,9 @@ def test_augmentation_keeps_type_range_background_and_the_breast_at_the_chest_wa
     picture = Pictures()[0]["image"]
     changed = augment(picture, 12, STRONG, np.random.default_rng(seed))
     assert changed.dtype == np.uint16 and changed.shape == picture.shape and changed.max() < 2**12
-    assert changed[:, -1].max() == 0 and changed[40, 0] > 0  # background stays dark, the breast stays attached
+    assert (
+        changed[:, -1].max() == 0 and changed[40, 0] > 0
+    )  # background stays dark, the breast stays attached
     area = (changed > 0).mean() / (picture > 0).mean()
     assert 1 / 1.25**2 < area < 1.25**2  # scaling is within 1.2 a side, the rest is interpolation at the edge
 
@@ -71,8 +73,14 @@ def test_worker_processes_give_the_same_numbers(tmp_path):
     )
     path = tmp_path / "with_workers.py"
     path.write_text(program)
-    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=120, check=True,
-                          env={**__import__("os").environ, "PYTHONPATH": "."})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, path],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={**__import__("os").environ, "PYTHONPATH": "."},
+    )
     import json
 
     assert [tuple(v) for v in json.loads(done.stdout.splitlines()[-1])] == values()

@@ -7,15 +7,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mammojax.datasets import accounts, prepare as module
+from mammojax.datasets import accounts
+from mammojax.datasets import prepare as module
 from mammojax.datasets.prepare import prepare
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
 from mammojax.images.geometry import Geometry
 
 TABLE = "path,patient,label,laterality,view\n"
-OPTIONS = {"csv": "", "path": "path", "patient": "patient", "label": "label", "birads": "birads",
-           "laterality": "laterality", "view": "view", "split": "split", "keep_split": ""}  # fmt: skip
+OPTIONS = {
+    "csv": "",
+    "path": "path",
+    "patient": "patient",
+    "label": "label",
+    "birads": "birads",
+    "laterality": "laterality",
+    "view": "view",
+    "split": "split",
+    "keep_split": "",
+}
 
 
 def film(seed: int, side: str = "left") -> np.ndarray:
@@ -67,8 +77,10 @@ def test_records_hold_full_depth_pixels_and_the_way_back_to_the_file(folder):
         original = np.asarray(Image.open(folder / record.source))
         image = records.image(i)
         assert image.dtype == np.uint16 and image.shape == (record.height, record.width) and record.bits == 12
-        rows, columns = np.mgrid[5:record.height - 5:7, 3:record.width - 3:7].reshape(2, -1)
-        back = np.rint(Geometry.from_json(record.geometry).to_original(np.stack([rows, columns], 1))).astype(int)
+        rows, columns = np.mgrid[5 : record.height - 5 : 7, 3 : record.width - 3 : 7].reshape(2, -1)
+        back = np.rint(Geometry.from_json(record.geometry).to_original(np.stack([rows, columns], 1))).astype(
+            int
+        )
         inside = image[rows, columns] > 1000  # tissue; the background may be cleaned
         assert inside.sum() > 50
         assert np.array_equal(image[rows, columns][inside], original[back[:, 0], back[:, 1]][inside])
@@ -113,7 +125,9 @@ def test_a_killed_preparation_goes_on_where_it_was(folder, monkeypatch):
     import mammojax.images.reading as reading
 
     read = reading.read_mammogram
-    monkeypatch.setattr(reading, "read_mammogram", lambda data, name, **o: decoded.append(name) or read(data, name, **o))
+    monkeypatch.setattr(
+        reading, "read_mammogram", lambda data, name, **o: decoded.append(name) or read(data, name, **o)
+    )
     records = prepared(folder)
     assert not set(decoded) & set(calls) and len(decoded) + len(calls) == 7  # six films and the broken one
     assert [(r.record, r.sha256, r.label) for r in records.records] == reference

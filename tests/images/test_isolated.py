@@ -11,7 +11,9 @@ from mammojax.images.isolated import CRASHED, read_crops
 
 def test_files_after_one_that_kills_the_process_are_read_in_order(tmp_path, monkeypatch):
     rows, columns = np.mgrid[:200, :150]
-    breast = np.where((rows - 100) ** 2 / 80**2 + columns**2 / 100**2 < 1, 200 - rows // 4, 3).astype(np.uint8)
+    breast = np.where((rows - 100) ** 2 / 80**2 + columns**2 / 100**2 < 1, 200 - rows // 4, 3).astype(
+        np.uint8
+    )
     paths = []
     for k in range(5):
         paths.append(tmp_path / f"{'deadly' if k in (1, 2) else 'good'}{k}.png")

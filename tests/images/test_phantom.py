@@ -125,8 +125,9 @@ def test_a_patient_has_the_same_anatomy_at_every_resolution():
         assert np.mean(a.breast_mask) == pytest.approx(np.mean(b.breast_mask), abs=0.01)
         for p, q in zip(a.lesions, b.lesions, strict=True):
             assert (p.row * 511 / 255, p.column * 511 / 255, p.radius * 2) == pytest.approx(
-                (q.row, q.column, q.radius), abs=1.5  # half a pixel at the far edge and rounding of the width
-            )  # fmt: skip
+                (q.row, q.column, q.radius),
+                abs=1.5,  # half a pixel at the far edge and rounding of the width
+            )
 
 
 # ------------------------------------------------------------------------------------------------- pictures
@@ -248,14 +249,19 @@ def matched_filter_outputs(difficulty: float, patients: range) -> tuple[list[int
             sign = next(p for p in view.lesions if p.kind in MALIGNANT_KINDS)
             other = light(seen[i ^ 1])[:, ::-1]  # L and R of one view are neighbours
             half = int(2.5 * sign.radius) + 1
-            row, column = (int(np.clip(round(at), half, size - half)) for at, size in
-                           zip((sign.row, sign.column), view.pixels.shape))  # fmt: skip
+            row, column = (
+                int(np.clip(round(at), half, size - half))
+                for at, size in zip((sign.row, sign.column), view.pixels.shape)
+            )
             place = np.s_[row - half : row + half, column - half : column + half]
             rest = [p for p in seen[i ^ 1].lesions if p.kind == ROUND] + [
                 p for p in view.lesions if p.kind == ROUND
             ]
-            if any(np.hypot(p.row - row, min(abs(p.column - column), abs(383 - p.column - column)))
-                   < half + 2 * p.radius for p in rest):  # fmt: skip
+            if any(
+                np.hypot(p.row - row, min(abs(p.column - column), abs(383 - p.column - column)))
+                < half + 2 * p.radius
+                for p in rest
+            ):
                 continue
 
             template = whitened(light(obvious[i]) - light(hidden[i]))[place]
@@ -303,8 +309,12 @@ def test_spiculated_masses_differ_from_round_ones_in_texture():
             signal = light(view) - light(nothing)
             for lesion in view.lesions:
                 if lesion.kind in texture:
-                    ring = np.stack([lesion.row + 1.2 * lesion.radius * np.sin(angles),
-                                     lesion.column + 1.2 * lesion.radius * np.cos(angles)])  # fmt: skip
+                    ring = np.stack(
+                        [
+                            lesion.row + 1.2 * lesion.radius * np.sin(angles),
+                            lesion.column + 1.2 * lesion.radius * np.cos(angles),
+                        ]
+                    )
                     row, column = np.rint(ring).astype(int)
                     at = signal[row.clip(0, 1023), column.clip(0, 767)]
                     texture[lesion.kind].append(np.std(at) / signal[round(lesion.row), round(lesion.column)])

@@ -11,10 +11,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*arguments, cwd=ROOT):
+def run(*arguments, cwd=ROOT, timeout=60):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    return subprocess.run([sys.executable, "-m", *arguments], cwd=cwd, env=environment, capture_output=True, text=True,
-                          timeout=300)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
 
 
 def error_line(done) -> str:
@@ -38,16 +44,23 @@ def test_help_says_what_a_launcher_does_with_an_example_in_under_five_seconds(na
 @pytest.mark.parametrize(
     "flags, says",
     [
-        (["--config.training.epoch=3"], "unknown field --config.training.epoch; did you mean training.epochs?"),
+        (
+            ["--config.training.epoch=3"],
+            "unknown field --config.training.epoch; did you mean training.epochs?",
+        ),
         (["--config.nonsense=3"], "unknown field --config.nonsense"),
         (["--config.training.epochs=many"], "many"),
         (["--config.crossval.arms=(1,2)"], "expected a tuple of str"),
         (["--config=configs/none.py"], "configs/none.py"),
         (["--unknown=1"], "Unknown command line flag 'unknown'"),
         (["training.epochs=3"], "unexpected argument"),
+        (["--config.training.epochs=0"], "config.training.epochs is 0"),
         (["--config=configs/mias.py"], "config.data.source is empty"),
         (["--config=configs/mias.py", "--config.data.source=absent"], "absent is not mini-MIAS"),
-        (["--config=configs/mias.py", "--config.data.source=tests"], "tests is not mini-MIAS: Info.txt is absent"),
+        (
+            ["--config=configs/mias.py", "--config.data.source=tests"],
+            "tests is not mini-MIAS: Info.txt is absent",
+        ),
         (["--config=configs/folder.py", "--config.data.source=absent"], "absent is not a folder"),
         (["--config.crossval.arms=('auc','svm')"], "unknown arm 'svm'"),
         (["--config.data.name=ddsm"], "unknown data set 'ddsm'; known are phantom, mias, folder"),

@@ -4,23 +4,41 @@ import csv
 import json
 import shutil
 from html.parser import HTMLParser
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from test_command_line import ROOT, error_line, run
+from test_command_line import error_line, run
 
 ARMS = ("resize224_svm", "bce", "weighted_bce", "auc", "auc_finetuned")
 TINY = [
-    "--config.data.phantom.patients=12", "--config.data.phantom.prevalence=0.5", "--config.data.phantom.height=256",
-    "--config.data.phantom.width=192", "--config.crossval.folds=2", "--config.training.inner=3",
-    "--config.training.epochs=3", "--config.model.np=4", "--config.model.filters=(8,8)", "--config.model.hidden=(8,)",
-    "--config.crossval.resamples=50", "--config.data.workers=0", "--config.finetune.epochs=1",
-    f"--config.crossval.arms={ARMS!r}", "--config.scan.copies=2",
-]  # fmt: skip
+    "--config.data.phantom.patients=12",
+    "--config.data.phantom.prevalence=0.5",
+    "--config.data.phantom.height=256",
+    "--config.data.phantom.width=192",
+    "--config.crossval.folds=2",
+    "--config.training.inner=3",
+    "--config.training.epochs=3",
+    "--config.model.np=4",
+    "--config.model.filters=(8,8)",
+    "--config.model.hidden=(8,)",
+    "--config.crossval.resamples=50",
+    "--config.data.workers=0",
+    "--config.finetune.epochs=1",
+    f"--config.crossval.arms={ARMS!r}",
+    "--config.scan.copies=2",
+]
 
 
 def crossval(folder, *flags):
-    return run("launch.crossval", f"--config.run={folder}", f"--config.data.source={folder / 'dicom'}", *TINY, *flags)
+    return run(
+        "launch.crossval",
+        f"--config.run={folder}",
+        f"--config.data.source={folder / 'dicom'}",
+        *TINY,
+        *flags,
+        timeout=400,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +51,24 @@ def finished(tmp_path_factory):
 
 def test_a_run_leaves_everything_that_the_design_promises(finished):
     folder, _ = finished
-    for name in ("config.json", "environment.json", "folds.json", "accounts.csv", "rejected.csv", "predictions.csv",
-                 "table.md", "table.json", "report.html"):  # fmt: skip
+    for name in (
+        "config.json",
+        "environment.json",
+        "folds.json",
+        "accounts.csv",
+        "rejected.csv",
+        "predictions.csv",
+        "table.md",
+        "table.json",
+        "report.html",
+    ):
         assert (folder / name).stat().st_size > 0, name
     for arm in ARMS:
         for fold in range(2):
             assert (folder / "arms" / arm / f"fold_{fold}" / "predictions.csv").is_file()
-            assert arm == "resize224_svm" or (folder / "arms" / arm / f"fold_{fold}" / "metrics.jsonl").is_file()
+            assert (
+                arm == "resize224_svm" or (folder / "arms" / arm / f"fold_{fold}" / "metrics.jsonl").is_file()
+            )
     assert {"roc.png", "training_curves.png"} <= {p.name for p in (folder / "figures").iterdir()}
 
 
@@ -71,7 +100,7 @@ def test_the_report_is_one_file_that_needs_no_network(finished):
     folder, _ = finished
 
     class References(HTMLParser):
-        found: list = []
+        found: ClassVar[list] = []
 
         def handle_starttag(self, tag, attributes):
             self.found += [v for k, v in attributes if k in ("src", "href", "srcset", "data") and v]
@@ -90,9 +119,12 @@ def test_a_second_start_reuses_everything_and_changes_no_result(finished):
 
 def test_the_same_settings_from_config_json_in_another_folder_give_the_same_scores(finished, tmp_path):
     folder, _ = finished
-    flags = [f"--config=configs/rerun.py:{folder / 'config.json'}", f"--config.run={tmp_path / 'again'}",
-             "--config.crossval.arms=('auc',)"]  # fmt: skip
-    done = run("launch.crossval", *flags)
+    flags = [
+        f"--config=configs/rerun.py:{folder / 'config.json'}",
+        f"--config.run={tmp_path / 'again'}",
+        "--config.crossval.arms=('auc',)",
+    ]
+    done = run("launch.crossval", *flags, timeout=200)
     assert done.returncode == 0, done.stderr
 
     def scores(path):
@@ -107,7 +139,9 @@ def test_changed_settings_train_anew_and_keep_what_was_there(finished):
     copy = folder.parent / "changed"
     shutil.copytree(folder, copy)
     flags = [f"--config.run={copy}", f"--config.data.source={folder / 'dicom'}", *TINY]
-    done = run("launch.train", *flags, "--config.training.learning_rate=0.01", "--arm=bce", "--fold=1")
+    done = run(
+        "launch.train", *flags, "--config.training.learning_rate=0.01", "--arm=bce", "--fold=1", timeout=200
+    )
     assert done.returncode == 0, done.stderr
     assert "bce fold 1 was made with other settings; its files are kept in fold_1.was-" in done.stdout
     assert len(list((copy / "arms/bce").glob("fold_1.was-*"))) == 1
@@ -127,14 +161,18 @@ def test_new_files_get_scores_boxes_or_reasons(finished, tmp_path):
     (new / "text.png").write_text("no picture")
     for arm in ("auc", "resize224_svm", "auc_finetuned"):
         output = tmp_path / f"{arm}.csv"
-        done = run("launch.predict", f"--run={folder}", f"--arm={arm}", f"--output={output}", str(new))
+        done = run(
+            "launch.predict", f"--run={folder}", f"--arm={arm}", f"--output={output}", str(new), timeout=200
+        )
         assert done.returncode == 0, done.stderr
         with output.open(newline="") as file:
             rows = {r["file"]: r for r in csv.DictReader(file)}
         assert len(rows) == 5
         for k in range(3):
             row = rows[f"film{k}.dcm"]
-            assert np.isfinite(float(row["score"])) and 0 < float(row["probability"]) < 1 and not row["reason"]
+            assert (
+                np.isfinite(float(row["score"])) and 0 < float(row["probability"]) < 1 and not row["reason"]
+            )
             assert int(row["box_height"]) > 50 and int(row["box_width"]) > 30
         for name in ("broken.dcm", "text.png"):
             assert rows[name]["reason"] and not rows[name]["score"]

@@ -31,7 +31,12 @@ def lite():
 
 # --- plans -----------------------------------------------------------------------------------------------------------
 @settings(max_examples=200, deadline=None)
-@given(st.integers(1, 6000), st.integers(1, 6000), st.sampled_from([1, 4, 15, 30, 64]), st.sampled_from([LITE, VGG]))
+@given(
+    st.integers(1, 6000),
+    st.integers(1, 6000),
+    st.sampled_from([1, 4, 15, 30, 64]),
+    st.sampled_from([LITE, VGG]),
+)
 def test_a_crop_of_any_size_fits_its_plan_and_gives_np_cells_a_side(rows, columns, cells, backbone):
     made = plan((rows, columns), backbone, cells)
     layers = backbone.tap(None).layers
@@ -52,9 +57,13 @@ def test_a_crop_of_any_size_fits_its_plan_and_gives_np_cells_a_side(rows, column
 def test_every_pixel_of_the_crop_is_seen_by_some_cell(rows, columns, backbone):
     boxes = plan((rows, columns), backbone, 15).cell_windows()
     top, left, bottom, right = np.moveaxis(boxes, -1, 0)
-    assert top.min() <= 0 and left.min() <= 0 and bottom.max() >= rows - 1e-6 and right.max() >= columns - 1e-6
+    assert (
+        top.min() <= 0 and left.min() <= 0 and bottom.max() >= rows - 1e-6 and right.max() >= columns - 1e-6
+    )
     ends, begins = bottom[:-1, 0], top[1:, 0]
-    assert (begins <= ends + 1e-9).all() and (left[0, 1:] <= right[0, :-1] + 1e-9).all()  # no gap between neighbours
+    assert (begins <= ends + 1e-9).all() and (
+        left[0, 1:] <= right[0, :-1] + 1e-9
+    ).all()  # no gap between neighbours
 
 
 def test_vgg_m_sides_follow_the_formula_of_its_layers():
@@ -103,7 +112,9 @@ def reference_convolution(x, kernel, bias, stride, pad):
     return out + bias
 
 
-@pytest.mark.parametrize("k, stride, side", [(3, 1, 12), (3, 2, 12), (5, 1, 9), (5, 2, 12), (5, 2, 13), (3, 2, 7)])
+@pytest.mark.parametrize(
+    "k, stride, side", [(3, 1, 12), (3, 2, 12), (5, 1, 9), (5, 2, 12), (5, 2, 13), (3, 2, 7)]
+)
 def test_both_forms_of_a_depthwise_convolution_are_the_reference(k, stride, side):
     rng = np.random.default_rng(k * side)
     x, kernel, bias = rng.normal(size=(side, side, 6)), rng.normal(size=(k, k, 1, 6)), rng.normal(size=6)
@@ -112,7 +123,9 @@ def test_both_forms_of_a_depthwise_convolution_are_the_reference(k, stride, side
     dense[..., np.arange(6), np.arange(6)] = kernel[:, :, 0]
     expected = reference_convolution(x, dense, bias, stride, (lacking // 2, lacking - lacking // 2))
     for form in ("shifts", "grouped"):
-        found = depthwise(*(jnp.asarray(v, jnp.float32) for v in (x[None], kernel, bias)), stride=stride, form=form)
+        found = depthwise(
+            *(jnp.asarray(v, jnp.float32) for v in (x[None], kernel, bias)), stride=stride, form=form
+        )
         assert np.abs(np.asarray(found[0]) - expected).max() < 1e-5  # 25 float32 products of size 1 to 4
 
 
@@ -131,7 +144,10 @@ def test_vgg_m_layer_by_layer_in_small_is_the_reference():
     kernel, bias = rng.normal(size=(6, 6, 16, 5)), rng.normal(size=5)
     expected = reference_convolution(x, kernel, bias, 1, (0, 0))
     found = patches_convolution(*(jnp.asarray(v, jnp.float32) for v in (x[None], kernel, bias)))
-    assert np.abs(np.asarray(found[0]) - expected).max() < 2e-6 * np.abs(x).max() * np.abs(kernel).sum() ** 0.5 * 10
+    assert (
+        np.abs(np.asarray(found[0]) - expected).max()
+        < 2e-6 * np.abs(x).max() * np.abs(kernel).sum() ** 0.5 * 10
+    )
 
 
 def test_one_grey_channel_is_the_rgb_network_on_three_equal_channels():
@@ -139,10 +155,16 @@ def test_one_grey_channel_is_the_rgb_network_on_three_equal_channels():
     rng = np.random.default_rng(1)
     grey = rng.uniform(0, 1, (23, 23))
     bgr = np.stack([grey * 255 - mean for mean in vgg_m.MEANS], -1)
-    expected = reference_convolution(bgr, layers["conv1"]["kernel"].astype(np.float64), layers["conv1"]["bias"], 2, (0, 0))
+    expected = reference_convolution(
+        bgr, layers["conv1"]["kernel"].astype(np.float64), layers["conv1"]["bias"], 2, (0, 0)
+    )
     first = vgg_m.grey(layers)["conv1"]
-    found = reference_convolution(grey[..., None] * 255, first["kernel"].astype(np.float64), first["bias"], 2, (0, 0))
-    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()  # kernels and bias rounded to float32
+    found = reference_convolution(
+        grey[..., None] * 255, first["kernel"].astype(np.float64), first["bias"], 2, (0, 0)
+    )
+    assert (
+        np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+    )  # kernels and bias rounded to float32
 
 
 # --- networks --------------------------------------------------------------------------------------------------------
@@ -195,7 +217,10 @@ def test_the_merged_graph_has_the_score_and_the_gradient_of_the_two_stages(lite)
 
 
 def test_whole_image_features_have_the_width_of_the_networks_own_head(lite):
-    assert jax.eval_shape(lambda x: whole_image_features(lite, x), jnp.zeros((1, 64, 64, 1))).shape == (1, 1280)
+    assert jax.eval_shape(lambda x: whole_image_features(lite, x), jnp.zeros((1, 64, 64, 1))).shape == (
+        1,
+        1280,
+    )
 
 
 def test_vgg_m_without_weights_says_so_loudly_and_with_a_file_uses_it(tmp_path):
@@ -205,7 +230,10 @@ def test_vgg_m_without_weights_says_so_loudly_and_with_a_file_uses_it(tmp_path):
         random = load_backbone("vgg_m", seed=3)
     assert "RANDOM" in random.provenance
     layers = vgg_m.random_kernels(3)
-    save_file({f"{n}.{part}": v for n, layer in layers.items() for part, v in layer.items()}, tmp_path / "m.safetensors")
+    save_file(
+        {f"{n}.{part}": v for n, layer in layers.items() for part, v in layer.items()},
+        tmp_path / "m.safetensors",
+    )
     loaded = load_backbone("vgg_m", weights=str(tmp_path / "m.safetensors"))
     assert "RANDOM" not in loaded.provenance and loaded.identity != random.identity
     assert np.array_equal(loaded.variables()["fc6"]["kernel"], random.variables()["fc6"]["kernel"])
@@ -215,13 +243,16 @@ def test_vgg_m_without_weights_says_so_loudly_and_with_a_file_uses_it(tmp_path):
     assert jax.jit(lambda s, x: scan(nnx.merge(graph, s), x, made))(state, pixels).shape == (1, 3, 3, 4096)
 
 
-@pytest.mark.parametrize("call, says", [
-    (lambda: load_backbone("resnet"), "unknown backbone 'resnet'; known are efficientnet_lite0, vgg_m"),
-    (lambda: load_backbone("efficientnet_lite0", weights="absent.pth"), "absent.pth is absent"),
-    (lambda: load_backbone("vgg_m", weights="absent.safetensors"), "cannot be read"),
-    (lambda: plan((10, 10), LITE, 0), "config.model.np is 0"),
-    (lambda: Classifier(8, 4, filters=(), rngs=nnx.Rngs(0)), "cannot be built"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda: load_backbone("resnet"), "unknown backbone 'resnet'; known are efficientnet_lite0, vgg_m"),
+        (lambda: load_backbone("efficientnet_lite0", weights="absent.pth"), "absent.pth is absent"),
+        (lambda: load_backbone("vgg_m", weights="absent.safetensors"), "cannot be read"),
+        (lambda: plan((10, 10), LITE, 0), "config.model.np is 0"),
+        (lambda: Classifier(8, 4, filters=(), rngs=nnx.Rngs(0)), "cannot be built"),
+    ],
+)
 def test_errors_say_what_was_got_and_what_is_expected(call, says):
     with pytest.raises(UserError, match=says):
         call()

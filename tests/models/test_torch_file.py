@@ -43,7 +43,9 @@ class Writer(pickle._Pickler):
             self.write(b"c" + f"{thing.module}\n{thing.name}\n".encode())
         elif isinstance(thing, Tensor):
             self.save(Name("torch._utils", "_rebuild_tensor_v2"))
-            self.save((thing.storage, thing.offset, thing.size, thing.stride, False, collections.OrderedDict()))
+            self.save(
+                (thing.storage, thing.offset, thing.size, thing.stride, False, collections.OrderedDict())
+            )
             self.write(pickle.REDUCE)
         elif isinstance(thing, Call):
             self.save(thing.name)
@@ -108,8 +110,9 @@ def test_channels_last_strides_offsets_and_shared_storages_are_honoured(tmp_path
 
 
 @pytest.mark.parametrize("form", [old_format, zip_format])
-@pytest.mark.parametrize("tensor", [(0, (25,), (1,)), (20, (3,), (2,)), (0, (-1,), (1,)), (0, (2, 2), (1,)),
-                                    (0, (10**12,), (0,))])  # fmt: skip
+@pytest.mark.parametrize(
+    "tensor", [(0, (25,), (1,)), (20, (3,), (2,)), (0, (-1,), (1,)), (0, (2, 2), (1,)), (0, (10**12,), (0,))]
+)
 def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path, form, tensor):
     storage = Storage("0", np.arange(24))
     with pytest.raises(UserError, match="cannot be read as torch weights"):
@@ -117,7 +120,9 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path, form, ten
 
 
 @pytest.mark.parametrize("form", [old_format, zip_format])
-@pytest.mark.parametrize("name", [("os", "system"), ("builtins", "eval"), ("torch", "load"), ("numpy", "load")])
+@pytest.mark.parametrize(
+    "name", [("os", "system"), ("builtins", "eval"), ("torch", "load"), ("numpy", "load")]
+)
 def test_a_file_that_asks_for_anything_but_arrays_runs_nothing(tmp_path, form, name):
     data = form({"w": Call(Name(*name), f"touch {tmp_path}/was_run")}, [])
     with pytest.raises(UserError, match=f"{name[0]}.{name[1]}.*nothing in it was run"):

@@ -60,8 +60,14 @@ def objective(name):
 
 def train(folder, name="buffer all", epochs=EPOCHS, feed=batches, **options):
     optimizer = make_optimizer(learning_rate=0.02, steps=EPOCHS * 3)
-    settings = {"epochs": epochs, "regularisation": 1e-3, "folder": folder, "seed": 3, "checkpoint_every": 2,
-                "evaluate": evaluate}  # fmt: skip
+    settings = {
+        "epochs": epochs,
+        "regularisation": 1e-3,
+        "folder": folder,
+        "seed": 3,
+        "checkpoint_every": 2,
+        "evaluate": evaluate,
+    }
     return fit(Small(1), objective(name), optimizer, batches=feed, **(settings | options))
 
 

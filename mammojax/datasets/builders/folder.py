@@ -28,19 +28,35 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    return [{(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)} for row in rows]
+    return [
+        {(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)} for row in rows
+    ]
 
 
 class Folder(MammogramBuilder):
     """Pictures in a folder, described by a CSV: path, patient, and label or BI-RADS."""
 
     SCHEMES = ("label", "birads_4_vs_2", "birads_4_vs_3", "malignant", "abnormal")
-    HOW = ("give a folder with the pictures (DICOM, PNG, TIFF, PGM) and a CSV in it with the columns path, patient and "
-           "label or birads (other names: --config.data.folder.<field>=<column>)")  # fmt: skip
+    HOW = (
+        "give a folder with the pictures (DICOM, PNG, TIFF, PGM) and a CSV in it with the columns path, patient and "
+        "label or birads (other names: --config.data.folder.<field>=<column>)"
+    )
 
     @staticmethod
-    def find(source: Path, workspace: Path, *, csv: str, path: str, patient: str, label: str, birads: str,
-             laterality: str, view: str, split: str, keep_split: str) -> list[Source]:  # fmt: skip
+    def find(
+        source: Path,
+        workspace: Path,
+        *,
+        csv: str,
+        path: str,
+        patient: str,
+        label: str,
+        birads: str,
+        laterality: str,
+        view: str,
+        split: str,
+        keep_split: str,
+    ) -> list[Source]:
         """See `MammogramBuilder.find`.
 
         csv: name of the CSV in the folder, "" to take the only one. path ... split: names of its columns; optional
@@ -55,8 +71,10 @@ class Folder(MammogramBuilder):
         rows = _read_rows(tables[0])
         columns = set(rows[0]) if rows else set()
         if path not in columns or not {label, birads} & columns:
-            raise UserError(f"{tables[0]} has the columns {', '.join(sorted(columns)) or 'none'}; expected {path}, "
-                            f"{patient} and {label} or {birads}; map them with --config.data.folder.<field>")  # fmt: skip
+            raise UserError(
+                f"{tables[0]} has the columns {', '.join(sorted(columns)) or 'none'}; expected {path}, "
+                f"{patient} and {label} or {birads}; map them with --config.data.folder.<field>"
+            )
         found, listed = [], set()
         root = source.resolve()
         for row in rows:
@@ -89,5 +107,7 @@ class Folder(MammogramBuilder):
             )
         for file in sorted(root.rglob("*")):
             if file not in listed and file.is_file() and is_image_file(file):
-                found.append(Source(file=file.relative_to(root).as_posix(), path=file, patient="", facts=None))
+                found.append(
+                    Source(file=file.relative_to(root).as_posix(), path=file, patient="", facts=None)
+                )
         return found

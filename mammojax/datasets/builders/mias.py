@@ -28,7 +28,9 @@ def read_info(text: str) -> dict[str, list[dict]]:
         words = rest.split()
         severity = words[0] if words and words[0] in ("B", "M") else ""
         numbers = words[1:4] if severity else []
-        known = len(numbers) == 3 and all(n.isdigit() for n in numbers)  # three lines say *NOTE 3*: widespread
+        known = len(numbers) == 3 and all(
+            n.isdigit() for n in numbers
+        )  # three lines say *NOTE 3*: widespread
         place = {}
         if known:
             column, y, radius = map(int, numbers)
@@ -60,8 +62,10 @@ class Mias(MammogramBuilder):
     """mini-MIAS: digitised films with the whole image's finding; research use only."""
 
     SCHEMES = ("abnormal", "malignant")
-    HOW = ("download all-mias.tar.gz from the Mammographic Image Analysis Society's mini-MIAS page and give the folder "
-           "that holds it, packed or unpacked")  # fmt: skip
+    HOW = (
+        "download all-mias.tar.gz from the Mammographic Image Analysis Society's mini-MIAS page and give the folder "
+        "that holds it, packed or unpacked"
+    )
 
     @staticmethod
     def find(source: Path, workspace: Path) -> list[Source]:

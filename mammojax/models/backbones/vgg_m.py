@@ -16,15 +16,35 @@ import numpy as np
 
 from mammojax.errors import UserError
 from mammojax.models.backbones.contract import Backbone, Layer, Tap
-from mammojax.models.layers import convolution, local_response_normalisation, max_pool_ceil, patches_convolution
+from mammojax.models.layers import (
+    convolution,
+    local_response_normalisation,
+    max_pool_ceil,
+    patches_convolution,
+)
 
 MEANS = (103.939, 116.779, 123.68)  # BGR
-SHAPES = {"conv1": (7, 7, 3, 96), "conv2": (5, 5, 96, 256), "conv3": (3, 3, 256, 512), "conv4": (3, 3, 512, 512),
-          "conv5": (3, 3, 512, 512), "fc6": (6, 6, 512, 4096)}  # fmt: skip
-_TO_CONV5 = (Layer(7, 2), Layer(3, 2, 0, True), Layer(5, 2, 1), Layer(3, 2, 0, True), *(Layer(3, 1, 1),) * 3,
-             Layer(3, 2, 0, True))  # fmt: skip
-BACKBONE = Backbone(name="vgg_m", reading="stride", taps=(Tap("fc6", 4096, (*_TO_CONV5, Layer(6))),
-                                                          Tap("pool5", 512, _TO_CONV5)))  # fmt: skip
+SHAPES = {
+    "conv1": (7, 7, 3, 96),
+    "conv2": (5, 5, 96, 256),
+    "conv3": (3, 3, 256, 512),
+    "conv4": (3, 3, 512, 512),
+    "conv5": (3, 3, 512, 512),
+    "fc6": (6, 6, 512, 4096),
+}
+_TO_CONV5 = (
+    Layer(7, 2),
+    Layer(3, 2, 0, True),
+    Layer(5, 2, 1),
+    Layer(3, 2, 0, True),
+    *(Layer(3, 1, 1),) * 3,
+    Layer(3, 2, 0, True),
+)
+BACKBONE = Backbone(
+    name="vgg_m",
+    reading="stride",
+    taps=(Tap("fc6", 4096, (*_TO_CONV5, Layer(6))), Tap("pool5", 512, _TO_CONV5)),
+)
 
 
 def load(weights: str | None, seed: int) -> tuple[dict, str, str]:
@@ -41,9 +61,13 @@ def load(weights: str | None, seed: int) -> tuple[dict, str, str]:
         tensors = parse(data)
         layers = {name: {part: tensors[f"{name}.{part}"] for part in ("kernel", "bias")} for name in SHAPES}
     except OSError as error:
-        raise UserError(f"{weights} cannot be read ({error.strerror}); give a safetensors file of VGG-M") from error
+        raise UserError(
+            f"{weights} cannot be read ({error.strerror}); give a safetensors file of VGG-M"
+        ) from error
     except (SafetensorError, KeyError) as error:
-        raise UserError(f"{weights} is no safetensors file of VGG-M ({error}); its layers are {', '.join(SHAPES)}") from error
+        raise UserError(
+            f"{weights} is no safetensors file of VGG-M ({error}); its layers are {', '.join(SHAPES)}"
+        ) from error
     for name, shape in SHAPES.items():
         if layers[name]["kernel"].shape != shape or layers[name]["bias"].shape != shape[-1:]:
             got = layers[name]["kernel"].shape
@@ -72,8 +96,11 @@ def grey(layers: dict) -> dict:
     return {**{name: dict(layer) for name, layer in layers.items()}, "conv1": first}
 
 
-def apply(variables: dict, batch: jax.Array, tap: str, first_strides: tuple[int, int] | None = None) -> jax.Array:
+def apply(
+    variables: dict, batch: jax.Array, tap: str, first_strides: tuple[int, int] | None = None
+) -> jax.Array:
     """float32[b, h', w', c]: the tap's map. batch: float32[b, h, w, 1] in [0, 1]. first_strides: 2 x 2 for None."""
+
     def layer(name, x, form=convolution, **options):
         return jax.nn.relu(form(x, variables[name]["kernel"], variables[name]["bias"], **options))
 

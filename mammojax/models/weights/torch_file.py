@@ -18,8 +18,15 @@ import numpy as np
 from mammojax.errors import UserError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-_DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8",
-           "IntStorage": "<i4", "ByteStorage": "|u1", "BoolStorage": "|b1"}  # fmt: skip
+_DTYPES = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ByteStorage": "|u1",
+    "BoolStorage": "|b1",
+}
 _LIMIT = 2**33  # bytes: no published backbone comes near; stops a forged header before memory is taken
 
 
@@ -49,7 +56,9 @@ class _ArraysOnly(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, size, stride, *_: _Tensor(storage, offset, tuple(size), tuple(stride))
+            return lambda storage, offset, size, stride, *_: _Tensor(
+                storage, offset, tuple(size), tuple(stride)
+            )
         if module == "torch" and name in _DTYPES:
             return name
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
@@ -74,9 +83,24 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
             if storage.values is None:
                 raise ValueError("a storage is absent")
         return {name: _array(tensor) for name, tensor in _flat(state)}
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error,
-            zipfile.BadZipFile, OverflowError, RecursionError, UnicodeDecodeError, MemoryError) as error:  # fmt: skip
-        raise UserError(f"{path} cannot be read as torch weights ({error}); nothing in it was run; download it again") from None
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        struct.error,
+        zipfile.BadZipFile,
+        OverflowError,
+        RecursionError,
+        UnicodeDecodeError,
+        MemoryError,
+    ) as error:
+        raise UserError(
+            f"{path} cannot be read as torch weights ({error}); nothing in it was run; download it again"
+        ) from None
 
 
 def _read_old(data: bytes):
@@ -134,4 +158,6 @@ def _array(tensor: _Tensor) -> np.ndarray:
     if math.prod(tensor.size) and last >= len(values):
         raise ValueError("a tensor reaches beyond its storage")
     strides = [s * values.itemsize for s in tensor.stride]
-    return np.lib.stride_tricks.as_strided(values[tensor.offset :], tensor.size, strides, writeable=False).copy()
+    return np.lib.stride_tricks.as_strided(
+        values[tensor.offset :], tensor.size, strides, writeable=False
+    ).copy()
