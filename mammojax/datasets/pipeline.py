@@ -50,7 +50,7 @@ def augment(image: np.ndarray, bits: int, augmentation: Augmentation, rng: np.ra
         reach = int(np.ceil(abs(sine) * image.shape[0] / 2)) + 1
         continued = np.pad(image, ((0, 0), (reach, 0)), mode="edge")
         centre = np.array([(image.shape[0] - 1) / 2, 0.0])
-        offset = (*centre, 0, reach) - back @ centre
+        offset = centre + np.array([0, reach]) - back @ centre
         image = ndimage.affine_transform(continued, back, offset, image.shape, order=1, output=np.float32)
     if contrast != 1 or brightness:
         tissue = image > 0

@@ -98,7 +98,8 @@ def fit(
                 metrics.write(epoch + 1, int(state.step), loss=float(values.mean()), **line)
             facts = {**facts, "epoch": epoch + 1}
             if not last and (epoch + 1) % checkpoint_every == 0:
-                checkpoints.save(int(state.step), _flatten((state, best)), facts)
+                # a copy: the save goes on in the background while the next step overwrites its donated state
+                checkpoints.save(int(state.step), _flatten(jax.tree.map(jnp.copy, (state, best))), facts)
     finally:
         checkpoints.close()
         metrics.close()

@@ -194,7 +194,44 @@ def make_step(
         (batch,) = group
         return single(state, batch._replace(plan=None), batch.plan)
 
-    return one
+    @functools.partial(jax.jit, static_argnums=2)
+    def only_scores(state, batch: Batch, plan):
+        return scores_of(state.params, state.rest, batch.inputs, plan)[0]
+
+    @jax.jit
+    def loss_and_slopes(scores, labels, where):
+        everything = Batch(None, labels, None, where)
+        return jax.value_and_grad(lambda s: objective.loss(s, everything, None))(scores)
+
+    @functools.partial(jax.jit, donate_argnums=2, static_argnums=4)
+    def pulled_back(state, batch: Batch, total, slopes, plan):
+        def weighed(params):
+            scores, rest = scores_of(params, state.rest, batch.inputs, plan)
+            return jnp.sum(jnp.where(batch.where, scores * slopes, 0)), rest
+
+        gradient, rest = jax.grad(weighed, has_aux=True)(state.params)
+        return jax.tree.map(jnp.add, total, gradient), rest
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def finished(state, gradient, rest, loss):
+        value, own = jax.value_and_grad(penalty)(state.params)
+        return advance(state, jax.tree.map(jnp.add, gradient, own), rest, None), loss + value
+
+    def whole_group(state, group):
+        """Exact for all scores of the group with the memory of one batch: every batch is scored twice, from the same
+        variables (the same dropout), first without gradient, then to pull dL/ds back."""
+        group = [(batch._replace(plan=None), batch.plan) for batch in group]
+        scores = jnp.concatenate([only_scores(state, batch, plan) for batch, plan in group])
+        labels, where = (np.concatenate([getattr(b, name) for b, _ in group]) for name in ("labels", "where"))
+        loss, slopes = loss_and_slopes(scores, labels, where)
+        gradient, rest, begin = jax.tree.map(jnp.zeros_like, state.params), state.rest, 0
+        for batch, plan in group:
+            end = begin + len(batch.labels)
+            gradient, rest = pulled_back(state, batch, gradient, slopes[begin:end], plan)
+            begin = end
+        return finished(state, gradient, rest, loss)
+
+    return whole_group if objective.two_pass else one
 
 
 @functools.lru_cache(maxsize=64)
