@@ -5,9 +5,9 @@ carry gradient, with stored scores of the opposite class, which do not. What is 
 weights: `ages` says how old. Everything here is a pure function of a pytree, to be called inside one jitted
 step with the buffers donated.
 
-    buffers = ScoreBuffers.init("all", capacity=len(training_set)) loss = buffered_auc_loss(scores, labels,
-    ids, buffers, where=where)       # inside the differentiated function buffers = update(buffers, scores,
-    labels, ids, where=where, step=step)    # after it
+    buffers = ScoreBuffers.init("all", capacity=len(training_set))
+    loss = buffered_auc_loss(scores, labels, ids, buffers, where=where)  # inside the differentiated function
+    buffers = update(buffers, scores, labels, ids, where=where, step=step)  # after it
 """
 
 import dataclasses
@@ -45,9 +45,9 @@ class ScoreBuffers:
     def init(cls, policy: str = "all", capacity: int = 0) -> "ScoreBuffers":
         """Empty buffers.
 
-        policy: all        one slot a training sample, slot = id: capacity is the size of the training set,
-          ids are below it. reservoir  a uniform random sample, `capacity` of each class, of all that was
-          offered (Zhao et al. 2011). fifo       the `capacity` newest of each class.
+        policy: "all" keeps one slot a training sample, slot = id: capacity is the size of the training set, and ids
+        are below it. "reservoir" keeps a uniform random sample, `capacity` of each class, of all that was offered
+        (Zhao et al. 2011). "fifo" keeps the `capacity` newest of each class.
 
         Raises ValueError for an unknown policy or a capacity below one.
         """

@@ -34,19 +34,18 @@ def pairwise_auc_loss(
     under jit, vmap and shard_map. A score that is NaN or infinite makes the loss and its gradient NaN, unless
     it is masked.
 
-    Args: scores: float[n], logits: larger is more suspicious. Half precision is computed in float32. labels:
-      int[n] in {0, 1}; booleans and floats are taken too. What is masked may hold anything. where: bool[n],
-      False for samples that do not exist (padding). They enter neither value nor gradient. weights: float[n],
-      at least zero; a pair weighs the product of its two. They are constants: no gradient flows to them.
-      surrogate: logistic, squared_hinge, hinge, square, sigmoid. implementation: materialized (the
-      specification, O(P N) memory), tiled (exact, O(P + N) memory), fast (linear time),
-        or auto (see `choose_implementation`).
-      reduction: mean over pairs, or sum.
-      margin, temperature: m and t above, Python floats.
+    scores: float[n], logits: larger is more suspicious. Half precision is computed in float32.
+    labels: int[n] in {0, 1}; booleans and floats are taken too. What is masked may hold anything.
+    where: bool[n], False for samples that do not exist (padding). They enter neither value nor gradient.
+    weights: float[n], at least zero; a pair weighs the product of its two. They are constants: no gradient.
+    surrogate: logistic, squared_hinge, hinge, square, sigmoid.
+    implementation: materialized (the specification, O(P N) memory), tiled (exact, O(P + N) memory), or auto (see
+    `choose_implementation`).
+    reduction: mean over pairs, or sum.
+    margin, temperature: m and t above, Python floats.
 
-    Raises: ValueError: shapes differ or are not one-dimensional, labels outside {0, 1} (where they are not
-      traced), a name that
-        is not known.
+    Raises ValueError if shapes differ or are not one-dimensional, for labels outside {0, 1} (where they are not
+    traced), and for a name that is not known.
 
     >>> scores = jnp.array([2.0, -1.0, 0.5])
     >>> labels = jnp.array([1, 0, 0])

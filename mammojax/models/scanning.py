@@ -5,10 +5,11 @@ each giving a feature vector. Here one fully convolutional graph does it, in one
 
 - "stride" (VGG-M): the stride of the first layer is chosen per axis so that the output is np x np for this crop. Strides
   beyond the first kernel would skip pixels; the crop is then reduced by area averaging just enough.
-- "pool" (EfficientNet-Lite0, whose head is a global average): all strides stay as trained; a window is k x k cells of the
-  tap's map averaged, and windows of one size are read with a stride of t cells per axis. On the longer axis t is the
-  smallest that covers all cells and k = ceil(1.5 t), so neighbours overlap by a third; the shorter axis has the same
-  window, and overlaps more.
+- "pool" (EfficientNet-Lite0, whose own head pools globally): all strides stay as trained; a window is k x k cells of
+  the tap's map, of which each channel's maximum is kept, and windows of one size are read with a stride of t cells per
+  axis. k is 1.5 times the stride that would just cover the longer axis, and each axis takes the smallest t with which
+  its windows cover all its cells: neighbours overlap by a third or more. The maximum and not the mean: on the phantom,
+  means over windows of hundreds of pixels hid lesions of tens of pixels.
 
 The crop is padded with background below and at the right to the planned size. The plan depends on the crop through
 (t rows, t columns), or the two strides, alone: crops of any size need few compiled programs.
@@ -34,7 +35,7 @@ class Plan:
     """How crops of one kind are read; hashable, a static argument of jitted functions.
 
     backbone, tap: names. cells: np. input_shape: (rows, columns) in pixels after reduction and padding. first_strides:
-    of the first layer per axis, None for native. window, step: cells of the tap's map that a window averages and that
+    of the first layer per axis, None for native. window, step: cells of the tap's map that a window holds and that
     lie between windows, per axis; None for "stride". crop_shape, reduced_shape: this crop's size before and after area
     averaging (not compared: plans that compile to the same program are equal).
     """

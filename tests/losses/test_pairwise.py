@@ -234,3 +234,12 @@ def test_the_library_imports_jax_and_numpy_alone():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx((np.log1p(np.exp(-3)) + np.log1p(np.exp(-1.5))) / 2, rel=1e-6)
+
+
+def test_the_examples_in_the_docstrings_are_true():
+    import doctest
+
+    from mammojax.losses import pairwise
+
+    result = doctest.testmod(pairwise)
+    assert result.attempted >= 3 and result.failed == 0

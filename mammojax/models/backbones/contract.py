@@ -37,8 +37,8 @@ class Backbone:
     """A pretrained network as it scans.
 
     reading: how np x np cells come about. "stride": the first layer's stride is chosen per axis (the paper, section 4).
-    "pool": all layers keep their native strides, and windows of k x k cells of the tap's map are averaged, the head of
-    networks that end in a global average. taps: the first is the default.
+    "pool": all layers keep their native strides, and of windows of k x k cells of the tap's map each channel's maximum
+    is kept; for networks whose own head pools over the whole map. taps: the first is the default.
     """
 
     name: str
