@@ -18,9 +18,12 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
     free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1024) }')
     [ "$free" -ge 3000 ] || stop "3 GB of free disk are needed here, ${free} MB are free; free some, or clone to another disk"
     echo "making a virtual environment in .venv ($("$python" --version))"
-    "$python" -m venv .venv >/tmp/mammojax-venv.$$ 2>&1 || { rm -rf .venv; detail=$(tail -n 1 /tmp/mammojax-venv.$$); rm -f /tmp/mammojax-venv.$$
-      stop "no virtual environment could be made ($detail); install the venv module (Debian: apt install python3-venv) or activate an environment of your own"; }
-    rm -f /tmp/mammojax-venv.$$
+    log=$(mktemp)
+    if ! "$python" -m venv .venv >"$log" 2>&1; then
+      detail=$(tail -n 1 "$log"); rm -rf .venv "$log"
+      stop "no virtual environment could be made ($detail); install the venv module (Debian: apt install python3-venv) or activate an environment of your own"
+    fi
+    rm -f "$log"
   fi
   . .venv/bin/activate
   python=python

@@ -138,23 +138,25 @@ def _standardisation(features) -> tuple[np.ndarray, np.ndarray]:
 
 def _fits(features, labels, costs):
     """Yields (weights, intercept) for every cost."""
-    # Directions outside the span of the images have weight 0, so that the coordinates are at most as many as images.
+    # Directions outside the span of the images have weight 0: no more coordinates than images are needed.
     basis, coordinates = None, features
     if features.shape[0] < features.shape[1]:
         basis, upper = np.linalg.qr(features.T)
         coordinates = upper.T
+    coordinates = np.column_stack([coordinates, np.ones(len(coordinates))])
+    w = np.zeros(coordinates.shape[1])
     for cost in costs:
-        weights, intercept = _svm(coordinates, np.where(labels == 1, 1.0, -1.0), cost)
-        yield (weights if basis is None else basis @ weights), intercept
+        w = _svm(coordinates, np.where(labels == 1, 1.0, -1.0), cost, w)  # starts at the previous optimum
+        yield (w[:-1] if basis is None else basis @ w[:-1]), float(w[-1])
 
 
-def _svm(x, signs, cost) -> tuple[np.ndarray, float]:
-    """(w, b) that minimise 1/2 |w|^2 + cost * sum of max(0, 1 - sign (w x + b))^2.
+def _svm(x, signs, cost, start) -> np.ndarray:
+    """The w = (weights, intercept) that minimises 1/2 |weights|^2 + cost * sum of max(0, 1 - sign w x)^2.
 
-    Newton's method on the active set (Keerthi and DeCoste 2005), which ends after finitely many steps and, unlike
-    coordinate descent, draws no random numbers and does not stall at large costs.
+    Newton's method on the active set (Keerthi and DeCoste 2005), which ends after finitely many steps and,
+    unlike coordinate descent, draws no random numbers and does not stall at large costs.
+    x: float64[n, f + 1], ones in the last column. signs: +1 or -1.
     """
-    x = np.column_stack([x, np.ones(len(x))])
     shrink = np.append(np.ones(x.shape[1] - 1), 1e-8)  # the intercept is free, but the system stays regular
 
     def slack(w):
@@ -163,7 +165,7 @@ def _svm(x, signs, cost) -> tuple[np.ndarray, float]:
     def value(w):
         return np.sum(shrink * w**2) / 2 + cost * np.sum(slack(w) ** 2)
 
-    w = np.zeros(x.shape[1])
+    w = start
     for _ in range(200):
         outside = slack(w)
         active = x[outside > 0]
@@ -175,4 +177,4 @@ def _svm(x, signs, cost) -> tuple[np.ndarray, float]:
         w = w - size * step
         if fall <= 1e-12 * now:
             break
-    return w[:-1], float(w[-1])
+    return w

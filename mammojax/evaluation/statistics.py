@@ -339,7 +339,7 @@ def method(summary: Summary) -> str:
     """How the numbers of a summary were made, in two or three sentences."""
     text = (
         f"In brackets: 95% intervals from {summary.resamples} bootstrap resamples of the patients inside each "
-        f"fold. SD: standard deviation over folds. Pooled: calibrated log-odds of all folds ranked together."
+        "fold. SD: standard deviation over folds. Pooled: calibrated log-odds of all folds ranked together."
     )
     if summary.discarded:
         text += f" {summary.discarded} resamples lacked a class in every fold and were discarded."
