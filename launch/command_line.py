@@ -1,5 +1,6 @@
 """What every launcher does at its edge: flags, one-line errors, progress on the screen."""
 
+import contextlib
 import difflib
 import os
 import sys
@@ -56,8 +57,9 @@ def run(main: Callable, *, config: str | None = None) -> None:
         )
     document = sys.modules["__main__"].__doc__ or ""
     if any(a in ("--help", "-help", "-h", "--helpfull") for a in sys.argv[1:]):
-        print(_help(document, config is not None))
-        sys.exit(0)
+        with contextlib.suppress(BrokenPipeError):  # piped into head
+            print(_help(document, config is not None), flush=True)
+        os._exit(0)
 
     def parse(argv):
         try:
