@@ -19,8 +19,10 @@ _STYLES = {
     "bce": ("#0072B2", (0, (5, 2))),
     "weighted_bce": ("#009E73", (0, (3, 1, 1, 1))),
     "auc": ("#D55E00", "-"),
+    "bce_finetuned": ("#56B4E9", (0, (5, 2))),
+    "weighted_bce_finetuned": ("#CC79A7", (0, (3, 1, 1, 1))),
+    "auc_finetuned": ("#E69F00", "-"),
 }
-_OTHERS = ("#CC79A7", "#56B4E9", "#E69F00", "#F0E442")
 _STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -38,7 +40,7 @@ _STYLE = {
 
 def style(arm: str) -> tuple:
     """(colour, line style) of an arm, the same in every figure."""
-    return _STYLES.get(arm, (_OTHERS[sum(map(ord, arm)) % len(_OTHERS)], "-"))
+    return _STYLES.get(arm, ("black", "-"))
 
 
 def _axes(width: float, height: float):
@@ -48,16 +50,14 @@ def _axes(width: float, height: float):
 
 
 def roc_figure(arms: Mapping[str, Predictions], summary: Summary) -> Figure:
-    """ROC curves of the pooled out-of-fold predictions (calibrated log-odds), with the pooled AUC in the legend."""
+    """ROC curves of the pooled out-of-fold predictions (calibrated log-odds), the pooled AUC in the legend."""
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(5.6, 5.6)
+        figure, axes = _axes(5.6, 6.4)
         for arm, predictions in arms.items():
             fpr, tpr, _ = roc(predictions.calibrated, predictions.labels)
             colour, line = style(arm)
-            value = summary.arms[arm].pooled.value
-            axes.plot(
-                fpr, tpr, color=colour, linestyle=line, linewidth=1.8, label=f"{arm_name(arm)}, {value:.3f}"
-            )
+            label = f"{arm_name(arm)}, {written(summary.arms[arm].pooled)}"
+            axes.plot(fpr, tpr, color=colour, linestyle=line, linewidth=1.8, label=label)
         axes.plot([0, 1], [0, 1], color="black", linewidth=0.6, alpha=0.5)
         axes.set(
             xlabel="False positive rate",
@@ -66,7 +66,8 @@ def roc_figure(arms: Mapping[str, Predictions], summary: Summary) -> Figure:
             ylim=(0, 1.01),
             aspect="equal",
         )
-        axes.legend(loc="lower right", title="Pooled AUC", fontsize=8.5, title_fontsize=8.5)
+        title = "Pooled AUC (95% interval)"
+        figure.legend(loc="outside lower center", title=title, fontsize=8.5, title_fontsize=8.5)
     return figure
 
 
@@ -75,11 +76,11 @@ def training_curves_figure(
 ) -> Figure:
     """AUC on held-out folds against optimiser steps: thin lines are folds, the thick one their mean (Figure 3).
 
-    curves: arm -> fold -> (steps, AUC). selected: arm -> fold -> the step that was chosen inside the training folds,
-    marked by a dot.
+    curves: arm -> fold -> (steps, AUC). selected: arm -> fold -> the step that was chosen inside the training
+    folds, marked by a dot.
     """
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(7.2, 4.2)
+        figure, axes = _axes(7.2, 4.4)
         for arm, folds in curves.items():
             colour, line = style(arm)
             for fold, (steps, values) in folds.items():
@@ -87,14 +88,24 @@ def training_curves_figure(
                 chosen = selected.get(arm, {}).get(fold)
                 if chosen in steps:
                     axes.plot(chosen, values[list(steps).index(chosen)], "o", color=colour, markersize=4)
-            shortest = min(len(steps) for steps, _ in folds.values())
-            mean = np.mean([values[:shortest] for _, values in folds.values()], axis=0)
-            steps = next(iter(folds.values()))[0][:shortest]
-            axes.plot(steps, mean, color=colour, linestyle=line, linewidth=2.2, label=arm_name(arm))
+            steps, mean = _mean_curve(list(folds.values()))
+            axes.plot(steps, mean, color=colour, linestyle=line, linewidth=2.4, label=arm_name(arm))
         axes.axhline(0.5, color="black", linewidth=0.6, alpha=0.5)
         axes.set(xlabel="Optimiser steps", ylabel="AUC on the held-out fold")
-        axes.legend(loc="best", fontsize=8.5)
+        figure.legend(loc="outside upper center", ncols=2, fontsize=8.5)
     return figure
+
+
+def _mean_curve(folds: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
+    """(steps, mean AUC) where all folds have one.
+
+    Folds of different size are evaluated at different steps, hence the lines between their points.
+    """
+    folds = [(np.asarray(steps, float), np.asarray(values, float)) for steps, values in folds]
+    start, end = max(steps[0] for steps, _ in folds), min(steps[-1] for steps, _ in folds)
+    grid = np.unique(np.concatenate([steps for steps, _ in folds]))
+    grid = grid[(grid >= start) & (grid <= end)]
+    return grid, np.mean([np.interp(grid, steps, values) for steps, values in folds], axis=0)
 
 
 def table_figure(summary: Summary) -> Figure:
@@ -104,16 +115,16 @@ def table_figure(summary: Summary) -> Figure:
         for row, (arm, result) in enumerate(summary.arms.items()):
             colour, _ = style(arm)
             values = [v for v in result.folds.values() if not np.isnan(v)]
-            axes.plot(values, np.full(len(values), row + 0.17), "|", color=colour, markersize=9, alpha=0.6)
+            axes.plot(values, np.full(len(values), row + 0.2), "|", color=colour, markersize=7, alpha=0.7)
             axes.plot([result.mean.low, result.mean.high], [row, row], color=colour, linewidth=2.4)
             axes.plot(result.mean.value, row, "o", color=colour, markersize=7)
             axes.annotate(
                 written(result.mean),
-                (0.99, row),
+                (1.02, row),
                 xycoords=("axes fraction", "data"),
-                ha="right",
-                va="bottom",
-                fontsize=8,
+                va="center",
+                fontsize=8.5,
+                annotation_clip=False,
             )
         axes.axvline(0.5, color="black", linewidth=0.6, alpha=0.5)
         axes.set_yticks(range(len(summary.arms)), [arm_name(arm) for arm in summary.arms])
@@ -121,35 +132,45 @@ def table_figure(summary: Summary) -> Figure:
             xlabel="AUC, mean over folds (bars: 95% interval; marks: folds)",
             ylim=(len(summary.arms) - 0.4, -0.6),
         )
-        low, high = axes.get_xlim()
-        axes.set_xlim(low, high + 0.32 * (high - low))  # room for the numbers
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
         axes.grid(axis="y", visible=False)
     return figure
 
 
 def reliability_figure(arms: Mapping[str, Predictions]) -> Figure:
-    """Calibrated probability against the share of positives found, out of fold, in groups of equal size."""
+    """Calibrated probability against the share of positives found, out of fold, in groups of equal size.
+
+    One panel an arm; bars are 95% intervals, the number in a panel is that of its images.
+    """
+    columns = min(2, len(arms))
+    rows = -(-len(arms) // columns)
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(5.2, 5.0)
-        axes.plot([0, 1], [0, 1], color="black", linewidth=0.6, alpha=0.5)
-        for arm, predictions in arms.items():
+        figure = Figure(figsize=(3.6 * columns, 3.5 * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes in panels[len(arms) :]:
+            axes.remove()
+        for axes, (arm, predictions) in zip(panels, arms.items()):
             found = reliability(predictions.calibrated, predictions.labels, groups=6)
-            colour, line = style(arm)
+            colour, _ = style(arm)
             bars = np.maximum([found.observed - found.low, found.high - found.observed], 0)
+            axes.plot([0, 1], [0, 1], color="black", linewidth=0.6, alpha=0.5)
             axes.errorbar(
                 found.predicted,
                 found.observed,
                 bars,
                 color=colour,
-                linestyle=line,
                 linewidth=1.4,
-                elinewidth=0.7,
+                elinewidth=0.9,
                 marker="o",
-                markersize=3.5,
-                label=arm_name(arm),
+                markersize=4,
             )
-        axes.set(xlabel="Calibrated probability", ylabel="Share of positives", xlim=(0, 1), ylim=(0, 1))
-        axes.legend(loc="upper left", fontsize=8.5)
+            axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+            axes.set_title(arm_name(arm), fontsize=9)
+            axes.text(0.97, 0.03, f"{len(predictions)} images", ha="right", fontsize=8, alpha=0.7)
+        figure.supxlabel("Calibrated probability", fontsize=10)
+        figure.supylabel("Share of positives, with its 95% interval", fontsize=10)
     return figure
 
 

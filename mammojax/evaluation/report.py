@@ -2,11 +2,12 @@
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mammojax.evaluation.statistics import Summary, arm_name, method, written
+from mammojax.evaluation.statistics import Estimate, Summary, arm_name, method, written
 from mammojax.run import writing
 
 _TEMPLATE = "report.html.j2"
@@ -14,8 +15,10 @@ _TEMPLATE = "report.html.j2"
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report. data: SVG or PNG bytes. caption: what is seen and how it was made. narrow: shown small,
-    for square figures."""
+    """A figure of the report.
+
+    data: SVG or PNG bytes. caption: what is seen and how it was made. narrow: shown small, for square figures.
+    """
 
     heading: str
     caption: str
@@ -43,7 +46,7 @@ def write_report(
     environment: Mapping,
     notes: Sequence[str],
 ) -> None:
-    """Writes the report, whole or not at all.
+    """Writes the report, whole or not at all; the browser is told to load nothing from elsewhere.
 
     data_set: facts by name, in the order in which they are shown. losses: (fate, reason, files) of all that was not
     used. proposed: the arm that is set off in the table. notes: sentences on how to read the numbers.
@@ -57,22 +60,24 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    folds = sorted({fold for result in summary.arms.values() for fold in result.folds})
     rows = [
         {
             "name": arm_name(arm),
             "proposed": arm == proposed,
-            "mean": written(result.mean),
-            "deviation": f"{result.deviation:.3f}" if result.deviation == result.deviation else "",
-            "pooled": written(result.pooled),
-            "folds": ", ".join(f"{value:.2f}" for value in result.folds.values()),
+            "mean": _unbroken(result.mean),
+            "deviation": _plain(result.deviation),
+            "pooled": _unbroken(result.pooled),
+            "folds": [_plain(result.folds[fold]) for fold in folds],
         }
         for arm, result in summary.arms.items()
     ]
     differences = [
         {
             "name": arm_name(arm),
-            "mean": written(d.mean, signed=True),
-            "pooled": written(d.pooled, signed=True),
+            "mean": _unbroken(d.mean, signed=True),
+            "pooled": _unbroken(d.pooled, signed=True),
+            "reading": _reading(d.mean),
         }
         for arm, d in summary.differences.items()
     ]
@@ -82,6 +87,7 @@ def write_report(
         data_set=data_set,
         losses=losses,
         rows=rows,
+        folds=folds,
         differences=differences,
         method=method(summary),
         pictures=pictures,
@@ -92,3 +98,21 @@ def write_report(
     )
     with writing(path, "w") as file:
         file.write(html)
+
+
+def _unbroken(estimate: Estimate, *, signed: bool = False) -> str:
+    """An estimate whose interval stays on one line."""
+    return written(estimate, signed=signed).replace(" to ", "\u00a0to\u00a0")
+
+
+def _plain(value: float) -> str:
+    return "not defined" if math.isnan(value) else f"{value:.3f}"
+
+
+def _reading(difference: Estimate) -> str:
+    """What the interval of a difference (proposed minus other) allows to say."""
+    if difference.low > 0:
+        return "the proposed is higher"
+    if difference.high < 0:
+        return "the proposed is lower"
+    return "no difference shown"

@@ -309,7 +309,8 @@ def _mean(folds: np.ndarray) -> np.ndarray:
 
 def _area(value: float, resampled: np.ndarray) -> Estimate:
     """An AUC with its interval on the logit scale; d logit(a) = da / (a (1 - a))."""
-    deviation = np.std(resampled[~np.isnan(resampled)])
+    defined = resampled[~np.isnan(resampled)]
+    deviation = np.std(defined) if len(defined) else 0.0
     if not 0 < value < 1 or not deviation > 0:
         return Estimate(value, math.nan, math.nan)
     half = ndtri((1 + LEVEL) / 2) * deviation / (value * (1 - value))
@@ -319,7 +320,7 @@ def _area(value: float, resampled: np.ndarray) -> Estimate:
 def _difference(value: float, resampled: np.ndarray) -> Estimate:
     """A difference of AUCs with its percentile interval."""
     defined = resampled[~np.isnan(resampled)]
-    if math.isnan(value) or not np.ptp(defined) > 0:
+    if math.isnan(value) or not len(defined) or not np.ptp(defined) > 0:
         return Estimate(value, math.nan, math.nan)
     return Estimate(value, *map(float, np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])))
 
