@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-from mammojax.losses import materialized, tiled
+from mammojax.losses import fast, materialized, tiled
+from mammojax.losses.pair_sum import pair_sum
 from mammojax.losses.surrogates import surrogate as make_surrogate
 
-IMPLEMENTATIONS = {"materialized": materialized.pair_sum, "tiled": tiled.pair_sum}
+IMPLEMENTATIONS = ("materialized", "tiled", "fast")
 
 
 def pairwise_auc_loss(
@@ -21,6 +23,7 @@ def pairwise_auc_loss(
     reduction: str = "mean",
     margin: float = 0.0,
     temperature: float = 1.0,
+    axis_name: str | None = None,
 ) -> jax.Array:
     r"""The surrogate of 1 - AUC over all pairs of a positive and a negative sample: a scalar, 0 when a class
     is missing.
@@ -63,10 +66,12 @@ def pairwise_auc_loss(
         implementation=implementation,
         margin=margin,
         temperature=temperature,
+        axis_name=axis_name,
     )
     if reduction == "sum":
         return total
-    pairs = jnp.sum(positive) * jnp.sum(negative)
+    positives, negatives = _along(axis_name, (jnp.sum(positive), jnp.sum(negative)), lax.psum)
+    pairs = positives * negatives
     return total / jnp.where(pairs > 0, pairs, 1)
 
 
@@ -79,6 +84,7 @@ def pairwise_sum(
     implementation: str = "auto",
     margin: float = 0.0,
     temperature: float = 1.0,
+    axis_name: str | None = None,
 ) -> jax.Array:
     """Sum over all (i, j) of positive_weights[i] * negative_weights[j] * l(scores[j] - scores[i]), by any
     implementation.
@@ -88,18 +94,28 @@ def pairwise_sum(
     non-finite scores, errors: as there.
     """
     if implementation == "auto":
-        implementation = choose_implementation(scores.shape[0], surrogate)[0]
+        devices = 1 if axis_name is None else lax.axis_size(axis_name)
+        implementation = choose_implementation(scores.shape[0] * devices, surrogate)[0]
+    if implementation == "materialized" and axis_name is not None:
+        raise ValueError(
+            'implementation="materialized" sees one device and axis_name was given; choose tiled, fast or auto'
+        )
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(
             f"unknown implementation {implementation!r}; choose auto, {', '.join(IMPLEMENTATIONS)}"
         )
     pair = make_surrogate(surrogate, margin=margin, temperature=temperature)
-    finite = jnp.isfinite(scores)
-    total = IMPLEMENTATIONS[implementation](
-        jnp.where(finite, scores, 0), positive_weights, negative_weights, pair
-    )
+    weights = positive_weights - negative_weights
+    counted = weights != 0
+    finite = _along(axis_name, jnp.all(jnp.isfinite(scores) | ~counted), lax.pmin)
+    # no constant: XLA would compute what follows from constant labels while it compiles, for minutes
+    weights = lax.optimization_barrier(jnp.where(jnp.isfinite(scores), weights, 0))
+    if implementation == "materialized":
+        total = materialized.pair_sum(scores, weights, pair)
+    else:
+        total = pair_sum(scores, weights, pair, tiled if implementation == "tiled" else fast, axis_name)
     # a factor, so that the gradient becomes NaN too
-    return total * jnp.where(jnp.all(finite), 1, jnp.nan).astype(total.dtype)
+    return total * jnp.where(finite, 1, jnp.nan).astype(total.dtype)
 
 
 def choose_implementation(size: int, surrogate: str = "logistic") -> tuple[str, str]:
@@ -146,6 +162,10 @@ def class_weights(scores, labels, where, weights):
     weights = jnp.where(where, weights, 0)
     zero = jnp.zeros_like(weights)
     return scores, jnp.where(labels == 1, weights, zero), jnp.where(labels == 0, weights, zero)
+
+
+def _along(axis_name, x, collective):
+    return x if axis_name is None else collective(x, axis_name)
 
 
 def _check_labels(labels, where):

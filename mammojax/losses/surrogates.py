@@ -12,6 +12,7 @@ margin m and temperature t the pair sees x = (d + m) / t, and costs
 Small values and small slopes are computed as such, never as one minus something near one.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -95,6 +96,11 @@ def surrogate(name: str, *, margin: float = 0.0, temperature: float = 1.0) -> Su
         raise ValueError(f"margin must be finite, got {margin}")
     if not 0 < temperature < 1e30:
         raise ValueError(f"temperature must be positive and finite, got {temperature}")
+    return _make(name, margin, temperature)
+
+
+@functools.lru_cache(maxsize=64)  # equal ones are one object: what was compiled for it is found again
+def _make(name: str, margin: float, temperature: float) -> Surrogate:
     value, slope, curvature = (
         _of_difference(function, order, margin, temperature) for order, function in enumerate(_TABLE[name])
     )

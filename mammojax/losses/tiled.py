@@ -1,124 +1,196 @@
 """Every pair, exactly, without the pair matrix: tiles of positives by negatives, O(P + N) memory.
 
-The value and the gradient come out of one loop over tiles: a tile's rows give the gradient of its positives,
-its columns that of its negatives. The samples are first moved so that each class is contiguous; the loops
-then run over the tiles that hold samples, P N pairs in all, although P and N are data and the shapes are not.
+The value and the gradient come out of one loop over tiles: the row sums of a tile's slopes give the gradient of its
+positives, the column sums that of its negatives. The loops run over the P N pairs that exist, although P and N are data
+and the shapes are not: the samples of each class are listed first, and the number of tiles follows.
+
+Two ways through a tile, one result:
+
+*Plain*, for any surrogate: the surrogate of every difference. The rounding error of n - p is known exactly (Knuth's
+two-sum) and enters to first order, for at a difference of 60 it alone would be 4e-6 of a slope.
+
+*Factorised*, for the logistic surrogate where all scores of a tile lie within 40 of its centre c and its positives weigh
+the same: exp(n - p) = exp(n - c) exp(c - p), so that a pair costs multiplications and one reciprocal; and the sum of
+log(1 + e) over eight rows is the logarithm of a product. It is three times as fast on CPU.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
+from mammojax.losses import ring
 from mammojax.losses.surrogates import Surrogate
 
-_ROWS = 64  # positives in a tile
-_COLUMNS = 2048  # negatives in a tile
+_ROWS = 128  # positives in a tile; with the columns as large as stays in a CPU's second cache
+_COLUMNS = 1024  # negatives in a tile
+_LISTED_AT_ONCE = 1 << 16  # samples; O(1) memory beside the list
+_PRODUCT = 8  # rows under one logarithm; (1 + 1)^8 cannot overflow
+_SPAN = 40.0  # exp(2 * 40) is a float32, and so is its inverse
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
-def pair_sum(
-    scores: jax.Array, positive_weights: jax.Array, negative_weights: jax.Array, surrogate: Surrogate
-) -> jax.Array:
-    """Sum over all pairs (i, j) of positive_weights[i] * negative_weights[j] * surrogate(scores[j] -
-    scores[i]).
-
-    scores: float[n]. positive_weights, negative_weights: float[n], zero for samples of the other class and
-    masked ones; constants of the loss, without gradient. Differentiable in `scores` to any order.
-    """
-    return _value_and_gradient(scores, positive_weights, negative_weights, surrogate)[0]
-
-
-@pair_sum.defjvp
-def _pair_sum_jvp(surrogate, primals, tangents):
-    value, gradient = _differentiable_gradient(*primals, surrogate)
-    return value, jnp.sum(gradient * tangents[0])
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
-def _differentiable_gradient(scores, positive_weights, negative_weights, surrogate):
-    return _value_and_gradient(scores, positive_weights, negative_weights, surrogate)
-
-
-@_differentiable_gradient.defjvp
-def _differentiable_gradient_jvp(surrogate, primals, tangents):
-    value, gradient = _differentiable_gradient(*primals, surrogate)
-    curved = _curvature_product(*primals, tangents[0], surrogate)
-    return (value, gradient), (jnp.sum(gradient * tangents[0]), curved)
-
-
-def _value_and_gradient(scores, positive_weights, negative_weights, surrogate):
-    size = scores.shape[0]
-    positives, positive_place = _gather_class(scores, positive_weights, _ROWS)
-    negatives, negative_place = _gather_class(scores, negative_weights, _COLUMNS)
-
-    def row_of_tiles(i, carry):
-        total, positive_slopes, negative_slopes = carry
-        p, a = (lax.dynamic_slice(x, (i * _ROWS,), (_ROWS,)) for x in positives[:2])
-
-        def tile(j, carry):
-            costs, rows, columns = carry
-            n, b = (lax.dynamic_slice(x, (j * _COLUMNS,), (_COLUMNS,)) for x in negatives[:2])
-            d = n[None, :] - p[:, None]
-            slopes = surrogate.slope(d)
-            costs = _add(costs, surrogate.value(d) @ b)
-            rows = _add(rows, slopes @ b)
-            here = tuple(lax.dynamic_slice(x, (j * _COLUMNS,), (_COLUMNS,)) for x in columns)
-            columns = tuple(
-                lax.dynamic_update_slice(x, new, (j * _COLUMNS,))
-                for x, new in zip(columns, _add(here, a @ slopes))
+def value_and_gradient(
+    scores: jax.Array, weights: jax.Array, surrogate: Surrogate, axis_name: str | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """The sum over pairs of `pair_sum.py` and its gradient by `scores`, float[n]."""
+    if axis_name is not None:
+        return ring.value_and_gradient(
+            lambda s, w: value_and_gradient(s, w, surrogate), scores, weights, axis_name
+        )
+    if surrogate.name == "square" and scores.dtype == np.float32:
+        # its slopes have both signs: their sum can be a thousandth of its terms, and of their rounding errors not
+        with jax.enable_x64(True):
+            wide = (lax.convert_element_type(x, np.float64) for x in (scores, weights))
+            return tuple(
+                lax.convert_element_type(x, np.float32) for x in value_and_gradient(*wide, surrogate)
             )
-            return costs, rows, columns
+    size = scores.shape[0]
+    listed, positives, negatives = _list(weights)
+    row_tiles, column_tiles = -(-positives // _ROWS), -(-negatives // _COLUMNS)
 
-        zero = (jnp.zeros_like(p),) * 2
-        costs, rows, negative_slopes = lax.fori_loop(0, negatives[2], tile, (zero, zero, negative_slopes))
-        positive_slopes = lax.dynamic_update_slice(positive_slopes, rows[0], (i * _ROWS,))
-        return _add(total, jnp.dot(a, costs[0])), positive_slopes, negative_slopes
+    def members(at, exists):
+        """Ids, scores and weights of the samples listed at `at`; what does not exist weighs nothing and has no id."""
+        ids = jnp.take(listed, at, mode="clip")
+        # it gets the score of one that does: no range that the tile does not have
+        seen = jnp.take(scores, jnp.where(exists, ids, jnp.take(ids, lax.argmax(exists, 0, np.int32))))
+        return jnp.where(exists, ids, size), seen, jnp.where(exists, jnp.abs(jnp.take(weights, ids)), 0)
 
-    zero = jnp.zeros((), scores.dtype)
-    start = ((zero, zero), jnp.zeros_like(positives[0]), (jnp.zeros_like(negatives[0]),) * 2)
-    total, positive_slopes, negative_slopes = lax.fori_loop(0, positives[2], row_of_tiles, start)
-    gradient = negative_weights * jnp.take(negative_slopes[0], negative_place, mode="clip")
-    gradient -= positive_weights * jnp.take(positive_slopes, positive_place, mode="clip")
-    assert gradient.shape == (size,)
-    return total[0], gradient
+    def column_of_tiles(j, carry):
+        total, slopes, lost = carry
+        at = size - 1 - (j * np.int32(_COLUMNS) + np.arange(_COLUMNS, dtype=np.int32))
+        columns, n, b = members(at, at >= size - negatives)
+
+        def tile(i, carry):
+            total, (slopes, lost), column_sums = carry
+            at = i * np.int32(_ROWS) + np.arange(_ROWS, dtype=np.int32)
+            rows, p, a = members(at, at < positives)
+            cost, row_slopes, column_slopes = _tile(p, a, n, b, surrogate)
+            here = (jnp.take(x, rows, mode="fill", fill_value=0) for x in (slopes, lost))
+            slopes, lost = (
+                x.at[rows].set(new, mode="drop")
+                for x, new in zip((slopes, lost), _add(here, -a * row_slopes))
+            )
+            return _add(total, cost), (slopes, lost), _add(column_sums, column_slopes)
+
+        zeros = 0 * n
+        total, (slopes, lost), column_sums = lax.fori_loop(
+            0, row_tiles, tile, (total, (slopes, lost), (zeros, zeros))
+        )
+        return total, slopes.at[columns].set(b * column_sums[0], mode="drop"), lost
+
+    zeros = 0 * weights  # of data: under shard_map a carry that differs by device must start as one
+    start = ((zeros[0], zeros[0]), zeros, zeros)
+    total, slopes, _ = lax.fori_loop(0, column_tiles, column_of_tiles, start)
+    return total[0], slopes
 
 
-def _gather_class(scores, weights, tile):
-    """(scores, weights, number of tiles) of the samples with a weight, moved to the front; where each went."""
-    size = -(-scores.shape[0] // tile) * tile
-    member = weights != 0
-    place = jnp.cumsum(member, dtype=jnp.int32) - 1
-    target = jnp.where(member, place, size)
-    # the rest of the last tile gets weight zero and the score of a member: no range it does not have
-    moved = jnp.full(size, jnp.sum(jnp.where(place == 0, jnp.where(member, scores, 0), 0)))
-    moved = moved.at[target].set(scores, mode="drop", unique_indices=True)
-    moved_weights = jnp.zeros(size, weights.dtype).at[target].set(weights, mode="drop", unique_indices=True)
-    return (moved, moved_weights, (place[-1] + tile) // tile), place
+def _list(weights):
+    """int32[n]: the indices of the positives from the front, those of the negatives from the back; how many of each."""
+    size = weights.shape[0]
+    chunk = min(_LISTED_AT_ONCE, size)
+
+    def add(i, carry):
+        listed, positives, negatives = carry
+        at = jnp.minimum(i * np.int32(chunk), np.int32(size - chunk))
+        index = at + np.arange(chunk, dtype=np.int32)
+        weight = jnp.where(index >= i * np.int32(chunk), lax.dynamic_slice(weights, (at,), (chunk,)), 0)
+        upward = positives + jnp.cumsum(weight > 0, dtype=jnp.int32)
+        downward = negatives + jnp.cumsum(weight < 0, dtype=jnp.int32)
+        place = jnp.where(weight > 0, upward - 1, jnp.where(weight < 0, size - downward, size))
+        return listed.at[place].set(index, mode="drop"), upward[-1], downward[-1]
+
+    zeros = (0 * weights).astype(jnp.int32)
+    return lax.fori_loop(np.int32(0), np.int32(-(-size // chunk)), add, (zeros, zeros[0], zeros[0]))
 
 
 def _add(total, term):
-    """Compensated (Kahan) addition of `term` to total = (sum, compensation)."""
-    value, compensation = total
-    term = term - compensation
+    """Compensated (Kahan) addition of `term` to total = (sum, what rounding lost)."""
+    value, lost = total
+    term = term - lost
     new = value + term
     return new, (new - value) - term
 
 
-def _curvature_product(scores, positive_weights, negative_weights, tangent, surrogate):
-    """The Hessian times `tangent`, by blocks of rows; linear in `tangent`, and itself differentiable."""
-    rows = max(1, min(_ROWS * _COLUMNS // max(scores.shape[0], 1), scores.shape[0]))
-    blocks = -(-scores.shape[0] // rows)
+def _tile(p, a, n, b, surrogate):
+    """(sum of a b f, sums of f' b over the columns, sums of a f' over the rows)"""
+    plain = functools.partial(_plain_tile, surrogate=surrogate)
+    if surrogate.name != "logistic":
+        return plain(p, a, n, b)
+    low = jnp.minimum(jnp.min(p), jnp.min(n))
+    high = jnp.maximum(jnp.max(p), jnp.max(n))
+    reach = (high - low + abs(surrogate.margin)) / surrogate.temperature
+    same_weight = jnp.all((a == jnp.max(a)) | (a == 0))
+    factorised = functools.partial(_factorised_tile, low + (high - low) / 2, surrogate)
+    return lax.cond(same_weight & (reach < 2 * _SPAN), factorised, plain, p, a, n, b)
 
-    # checkpoint: where the product is transposed, a block is computed again instead of kept, O(N) memory
-    @jax.checkpoint
-    def block(_, index):
-        i = jnp.minimum(index * rows + jnp.arange(rows), scores.shape[0] - 1)
-        d = scores[None, :] - scores[i, None]
-        curvature = positive_weights[i, None] * negative_weights * surrogate.curvature(d)
-        curvature += negative_weights[i, None] * positive_weights * surrogate.curvature(-d)
+
+def _plain_tile(p, a, n, b, surrogate):
+    d, rest = _difference(n[None, :], p[:, None])
+    slope = surrogate.slope(d)
+    cost = surrogate.value(d) + slope * rest
+    slope = slope + surrogate.curvature(d) * rest
+    return a @ _dot(cost, b), _dot(slope, b), _dot(a, slope)
+
+
+def _factorised_tile(centre, surrogate, p, a, n, b):
+    """exp(-|x|) = min(u, 1 / u) and sigma(x) = (u < 1 ? exp(-|x|) : 1) / (1 + exp(-|x|)), u = exp(x) a product."""
+    scale = 1 / surrogate.temperature
+    up_n, down_n = _exponentials(*_difference(n, centre), scale)
+    up_p, down_p = _exponentials(*_difference(p, centre + surrogate.margin), scale)
+    exists = a > 0
+    # a row that is not there: exp(-|x|) = 0 and sigma = 0
+    down_p, up_p = jnp.where(exists, down_p, 0), jnp.where(exists, up_p, 1)
+    u = down_p[:, None] * up_n
+    e = jnp.minimum(u, up_p[:, None] * down_n)
+    sigma = jnp.where(u < 1, e, 1) / (1 + e)
+    linear = jnp.maximum((n - (jnp.where(exists, p, jnp.inf)[:, None] - surrogate.margin)) * scale, 0)
+    grouped = (_ROWS // _PRODUCT, _PRODUCT, _COLUMNS)
+    # the product less one, so that small terms are not lost
+    products = functools.reduce(lambda q, e: q + e * (1 + q), jnp.moveaxis(e.reshape(grouped), 1, 0))
+    sums = functools.reduce(jnp.add, jnp.moveaxis(linear.reshape(grouped), 1, 0))
+    cost = jnp.max(a) * jnp.sum(_dot(jnp.log1p(products) + sums, b))
+    return cost, _dot(sigma, b) * scale, _dot(a, sigma) * scale
+
+
+def _exponentials(x, rest, scale):
+    """exp((x + rest) scale) and its inverse, the rest to first order."""
+    x, rest = x * scale, rest * scale
+    return jnp.exp(x) * (1 + rest), jnp.exp(-x) * (1 - rest)
+
+
+def _difference(x, y):
+    """x - y and its rounding error, exactly (two-sum)."""
+    d = x - y
+    back = d - x
+    return d, (x - (d - back)) - (y + back)
+
+
+_dot = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)  # no TF32, no bfloat16
+
+
+def curvature_product(
+    scores: jax.Array,
+    weights: jax.Array,
+    tangent: jax.Array,
+    surrogate: Surrogate,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """float[n]: the Hessian of the sum over pairs times `tangent`, by blocks of rows: O(n^2) time, O(n) memory."""
+    if axis_name is not None:
+        return ring.curvature_product(
+            lambda *local: curvature_product(*local, surrogate), scores, weights, tangent, axis_name
+        )
+    size = scores.shape[0]
+    rows = max(1, min(_ROWS * _COLUMNS // max(size, 1), size))
+
+    def block(_, start):
+        i = jnp.minimum(start + np.arange(rows), size - 1)
+        sign = jnp.where(weights[i, None] > 0, 1, -1)
+        pairs = jnp.where(weights[i, None] * weights < 0, -weights[i, None] * weights, 0)
+        curvature = pairs * surrogate.curvature(sign * (scores - scores[i, None]))
         return None, jnp.sum(curvature * (tangent[i, None] - tangent), axis=1)
 
-    product = lax.scan(block, None, jnp.arange(blocks))[1]
-    return product.reshape(-1)[: scores.shape[0]]
+    product = lax.scan(block, None, np.arange(0, size, rows))[1]
+    return product.reshape(-1)[:size]

@@ -1,0 +1,138 @@
+"""The surrogates that are polynomials by pieces: exact, by one sort or by none.
+
+*square* needs no order: its sum over pairs is made of the means and the variances of the two classes.
+
+*hinge, squared_hinge*: a pair costs something only if the negative lies above the positive less c = margin +
+temperature. After a sort, what lies below a sample is what comes before it, and the sums over it of (distance)^k,
+k = 0, 1, 2, go from one place to the next by the gap between them (Joachims 2005; Rust and Hocking 2023). Only
+non-negative terms are added, so nothing cancels, in clusters any distance apart.
+
+Keys and sums are float64: p - c has to be exact, or offsets of 10,000 would cost four digits.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mammojax.losses import ring
+from mammojax.losses.surrogates import Surrogate
+
+NAMES = ("square", "hinge", "squared_hinge")
+
+
+def value_and_gradient(
+    scores: jax.Array, weights: jax.Array, surrogate: Surrogate, axis_name: str | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """The sum over pairs of `pair_sum.py` and its gradient by `scores`, float[n]."""
+    if axis_name is not None:
+        return ring.value_and_gradient(
+            lambda s, w: value_and_gradient(s, w, surrogate), scores, weights, axis_name
+        )
+    with jax.enable_x64(True):
+        s, w = _wide(scores, weights)
+        total, gradient = (_square if surrogate.name == "square" else _hinge)(s, w, surrogate)
+        return tuple(lax.convert_element_type(x, scores.dtype) for x in (total, gradient))
+
+
+def curvature_product(
+    scores: jax.Array,
+    weights: jax.Array,
+    tangent: jax.Array,
+    surrogate: Surrogate,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """float[n]: the Hessian of the sum over pairs times `tangent`; zero for the hinge."""
+    if axis_name is not None:
+        return ring.curvature_product(
+            lambda *local: curvature_product(*local, surrogate), scores, weights, tangent, axis_name
+        )
+    if surrogate.name == "hinge":
+        return 0 * weights
+    with jax.enable_x64(True):
+        s, w = _wide(scores, weights)
+        t = lax.convert_element_type(tangent, np.float64)
+        charged = w * t
+        if surrogate.name == "square":
+            partners = [jnp.where(w > 0, jnp.sum(jnp.where(w < 0, -x, 0)), jnp.sum(jnp.where(w > 0, x, 0)))
+                        for x in (w, charged)]  # fmt: skip
+        else:
+            order, _, sorted_weights = _order(s, w, surrogate)
+            partners = [
+                _put_back(order, _partners(x, sorted_weights)) for x in (sorted_weights, charged[order])
+            ]
+        product = 2 / surrogate.temperature**2 * jnp.abs(w) * (t * partners[0] - partners[1])
+        return lax.convert_element_type(product, scores.dtype)
+
+
+def _wide(scores, weights):
+    """In float64; what has no weight lies at zero, whatever it holds."""
+    s, w = (lax.convert_element_type(x, np.float64) for x in (scores, weights))
+    return jnp.where(w != 0, s, 0), w
+
+
+def _square(s, w, surrogate):
+    positive, negative = jnp.maximum(w, 0), jnp.maximum(-w, 0)
+    total_p, total_n = jnp.sum(positive), jnp.sum(negative)
+    mean_p = jnp.sum(positive * s) / jnp.where(total_p > 0, total_p, 1)
+    mean_n = jnp.sum(negative * s) / jnp.where(total_n > 0, total_n, 1)
+    reach = surrogate.margin + surrogate.temperature
+    between = total_p * total_n * jnp.square(mean_n - mean_p + reach)
+    within_n, within_p = (
+        jnp.sum(negative * jnp.square(s - mean_n)),
+        jnp.sum(positive * jnp.square(s - mean_p)),
+    )
+    scale = surrogate.temperature**-2
+    slope = jnp.where(w > 0, -total_n * (mean_n - s + reach), total_p * (s - mean_p + reach))
+    return scale * (between + total_p * within_n + total_n * within_p), 2 * scale * jnp.abs(w) * slope
+
+
+def _hinge(s, w, surrogate):
+    order, keys, sorted_weights = _order(s, w, surrogate)
+    gaps = jnp.diff(keys, prepend=keys[:1])
+    power = 1 if surrogate.name == "hinge" else 2
+    below = _running(jnp.maximum(sorted_weights, 0), gaps, power)
+    turned = jnp.concatenate([jnp.zeros_like(gaps[:1]), gaps[:0:-1]])
+    above = [x[::-1] for x in _running(jnp.maximum(-sorted_weights, 0)[::-1], turned, power)]
+    scale = surrogate.temperature**-power
+    total = scale * jnp.sum(jnp.maximum(-sorted_weights, 0) * below[power])
+    slope = jnp.where(sorted_weights > 0, -above[power - 1], below[power - 1])
+    return total, _put_back(order, scale * power * jnp.abs(sorted_weights) * slope)
+
+
+def _order(s, w, surrogate):
+    """(order, keys, weights), sorted so that a negative and the positives before it are the pairs that cost something.
+
+    Of equal keys negatives come first: at the kink the hinge's slope is zero.
+    """
+    keys = s - jnp.where(w > 0, surrogate.margin + surrogate.temperature, 0)
+    index = np.arange(s.shape[0], dtype=np.int32)
+    keys, weights, order = lax.sort((keys, w, index), num_keys=2)
+    return order, keys, weights
+
+
+def _put_back(order, x):
+    return jnp.zeros_like(x).at[order].set(x, unique_indices=True)
+
+
+def _running(weights, gaps, power):
+    """[S_0, ..., S_power], S_k = sum over the places up to each of weight * (distance to it)^k."""
+
+    def join(a, b):
+        sums, (length, *others) = a[1:], b
+        shifted = [sums[0]]
+        if power >= 1:
+            shifted.append(sums[1] + sums[0] * length)
+        if power >= 2:
+            shifted.append(sums[2] + 2 * sums[1] * length + sums[0] * length * length)
+        return a[0] + length, *(x + y for x, y in zip(shifted, others))
+
+    zeros = (jnp.zeros_like(weights),) * power
+    return lax.associative_scan(join, (gaps, weights, *zeros))[1:]
+
+
+def _partners(x, sorted_weights):
+    """Sums of |x| as signed by class over the partners of each sample: positives before a negative, and so on."""
+    before = jnp.cumsum(jnp.where(sorted_weights > 0, x, 0))
+    after = jnp.cumsum(jnp.where(sorted_weights < 0, -x, 0)[::-1])[::-1]
+    return jnp.where(sorted_weights > 0, after, before)
