@@ -1,21 +1,28 @@
 """The AUC loss library: losses over pairs of a positive and a negative score, for any JAX model.
 
-Imports jax and numpy, and nothing else of this project.
+Imports jax and numpy, and nothing else of this project (optax where `aucm_optimizer` is called).
 """
 
 from mammojax.losses import buffers
 from mammojax.losses.auc import auc
+from mammojax.losses.aucm import AUCMVariables, aucm_loss, aucm_optimizer
 from mammojax.losses.buffers import ScoreBuffers, buffered_auc_loss
-from mammojax.losses.pairwise import choose_implementation, pairwise_auc_loss
+from mammojax.losses.pairwise import choose_implementation, fast_path, pairwise_auc_loss
 from mammojax.losses.pointwise import class_weighted_logistic_loss, logistic_loss
+from mammojax.losses.two_pass import two_pass
 
 __all__ = [
+    "AUCMVariables",
     "ScoreBuffers",
     "auc",
+    "aucm_loss",
+    "aucm_optimizer",
     "buffered_auc_loss",
     "buffers",
     "choose_implementation",
     "class_weighted_logistic_loss",
+    "fast_path",
     "logistic_loss",
     "pairwise_auc_loss",
+    "two_pass",
 ]

@@ -8,6 +8,10 @@ step with the buffers donated.
     buffers = ScoreBuffers.init("all", capacity=len(training_set))
     loss = buffered_auc_loss(scores, labels, ids, buffers, where=where)  # inside the differentiated function
     buffers = update(buffers, scores, labels, ids, where=where, step=step)  # after it
+
+On several devices, inside `jax.shard_map` with axis_name= and the specs of `ScoreBuffers.specs`: the slots of `all` are
+spread over the axis, each device writing those it owns; the small buffers of the other policies are the same on every
+device. Only the batch travels.
 """
 
 import dataclasses
@@ -15,6 +19,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.sharding import PartitionSpec
 
 from mammojax.losses.pairwise import class_weights, pairwise_sum
 
@@ -69,6 +75,12 @@ class ScoreBuffers:
             policy=policy,
         )
 
+    def specs(self, axis_name: str) -> "ScoreBuffers":
+        """How the arrays lie on a mesh: a tree like the buffers, of PartitionSpec; for `shard_map` and shardings."""
+        spread = PartitionSpec(axis_name if self.policy == "all" else None)
+        names = ("scores", "labels", "ids", "steps", "priorities")
+        return dataclasses.replace(self, **dict.fromkeys(names, spread), offered=PartitionSpec())
+
     @property
     def capacity(self) -> int:
         """Slots in all for `all`, slots of each class for the other policies."""
@@ -91,17 +103,20 @@ def update(
     where: jax.Array | None = None,
     key: jax.Array | None = None,
     step: jax.Array | int = 0,
+    *,
+    axis_name: str | None = None,
 ) -> ScoreBuffers:
     """The buffers after the scores of one batch: a newer score of a sample replaces the older.
 
     scores: float[b]; no gradient flows into the buffers, and a score that is not finite is not stored.
     labels: int[b]. ids: int[b], distinct among the samples of a batch. where: bool[b], False for padding,
     which enters neither buffers nor counts. key: a fresh PRNG key, needed by `reservoir` alone. step: written
-    beside the scores, for `ages`. Raises ValueError if `reservoir` gets no key or the arrays differ in shape.
+    beside the scores, for `ages`. axis_name: of `jax.shard_map`; the batch is that of all devices along it. Raises ValueError if `reservoir` gets no key or the arrays differ in shape.
     """
     scores = jax.lax.stop_gradient(jnp.asarray(scores)).astype(jnp.float32)
     labels, ids, valid = _checked(scores, labels, ids, where)
     valid &= jnp.isfinite(scores)
+    scores, labels, ids, valid = (_of_all(x, axis_name) for x in (scores, labels, ids, valid))
     batch = ScoreBuffers(
         scores=scores,
         labels=jnp.where(valid, labels, -1),
@@ -112,7 +127,7 @@ def update(
         policy=buffers.policy,
     )
     if buffers.policy == "all":
-        return _write_slots(buffers, batch)
+        return _write_slots(buffers, batch, axis_name)
     if buffers.policy == "reservoir":
         if key is None:
             raise ValueError(
@@ -124,15 +139,33 @@ def update(
     return _keep_lowest(buffers, batch)
 
 
-def _write_slots(buffers, batch):
-    target = jnp.where(batch.ids >= 0, batch.ids, buffers.capacity)  # padding is written nowhere
+def _write_slots(buffers, batch, axis_name):
+    target = _slots(buffers, batch.ids, batch.ids >= 0, axis_name)
     new = jnp.take(buffers.ids, target, mode="fill", fill_value=0) < 0
     arrays = {
         name: getattr(buffers, name).at[target].set(getattr(batch, name), mode="drop")
         for name in ("scores", "labels", "ids", "steps", "priorities")
     }
     offered = jnp.stack([jnp.sum(new & (batch.labels == c), dtype=jnp.int32) for c in (0, 1)])
+    offered = offered if axis_name is None else lax.psum(offered, axis_name)
     return dataclasses.replace(buffers, **arrays, offered=buffers.offered + offered)
+
+
+def _slots(buffers, ids, valid, axis_name):
+    """int32[b]: this device's slot of each sample under the policy `all`; none (out of range) for padding and others'."""
+    slots = buffers.scores.shape[0]
+    local = ids if axis_name is None else ids - lax.axis_index(axis_name) * slots
+    return jnp.where(valid & (local >= 0) & (local < slots), local, slots)
+
+
+def _of_all(x, axis_name):
+    """The batch of all devices, one after the other; known to be the same everywhere, which a gathered one is not."""
+    if axis_name is None:
+        return x
+    size = x.shape[0]
+    everyone = jnp.zeros(lax.axis_size(axis_name) * size, x.dtype if x.dtype != bool else jnp.int32)
+    placed = lax.dynamic_update_slice(everyone, x.astype(everyone.dtype), (lax.axis_index(axis_name) * size,))
+    return lax.psum(placed, axis_name).astype(x.dtype)
 
 
 def _keep_lowest(buffers, batch):
@@ -182,6 +215,7 @@ def buffered_auc_loss(
     implementation: str = "auto",
     margin: float = 0.0,
     temperature: float = 1.0,
+    axis_name: str | None = None,
 ) -> jax.Array:
     r"""The pairwise AUC loss of a batch against itself and the buffers, eq. (3) of Sulam et al. 2017: a
     scalar.
@@ -201,11 +235,15 @@ def buffered_auc_loss(
     buffers lack a class.
 
     scores: float[b], the only ones that carry gradient. labels, where, weights, surrogate, implementation,
-    margin, temperature, errors: as in `pairwise_auc_loss`. ids: int[b], as in `update`.
+    margin, temperature, axis_name, errors: as in `pairwise_auc_loss`. ids: int[b], as in `update`.
     """
     scores, positive, negative = class_weights(scores, labels, where, weights)
     labels, ids, valid = _checked(scores, labels, ids, where)
-    stored = jnp.where(_superseded(buffers, ids, valid), 0, _stored_weights(buffers)).astype(scores.dtype)
+    ids, valid = _of_all(ids, axis_name), _of_all(valid, axis_name)
+    old = _superseded(buffers, ids, valid, axis_name)
+    stored = jnp.where(old, 0, _stored_weights(buffers)).astype(scores.dtype)
+    if axis_name is not None and buffers.policy != "all":
+        stored /= lax.axis_size(axis_name)  # every device holds all of them
     stored_positive = jnp.where(buffers.labels == 1, stored, 0)
     stored_negative = jnp.where(buffers.labels == 0, stored, 0)
     both = jnp.concatenate([scores, jax.lax.stop_gradient(buffers.scores).astype(scores.dtype)])
@@ -214,6 +252,7 @@ def buffered_auc_loss(
         "implementation": implementation,
         "margin": margin,
         "temperature": temperature,
+        "axis_name": axis_name,
     }
     nothing, nothing_stored = jnp.zeros_like(positive), jnp.zeros_like(stored)
     all_negative = jnp.concatenate([negative, stored_negative])
@@ -226,6 +265,8 @@ def buffered_auc_loss(
     )
     size = jnp.sum(positive) + jnp.sum(negative)
     p, n = jnp.sum(positive) + jnp.sum(stored_positive), jnp.sum(all_negative)
+    if axis_name is not None:
+        size, p, n = lax.psum((size, p, n), axis_name)
     defined = (size > 0) & (p > 0) & (n > 0)
     return total * jnp.where(defined, (p + n) / jnp.where(defined, size * p * n, 1), 0)
 
@@ -239,11 +280,12 @@ def _stored_weights(buffers):
     return filled * jnp.take(share, jnp.maximum(buffers.labels, 0))
 
 
-def _superseded(buffers, ids, valid):
+def _superseded(buffers, ids, valid, axis_name):
     """bool[slots]: whether the batch holds a newer score of the sample in the slot."""
     if buffers.policy == "all":
-        target = jnp.where(valid, ids, buffers.capacity)
-        return jnp.zeros(buffers.capacity, bool).at[target].set(True, mode="drop")
+        slots = buffers.scores.shape[0]
+        target = _slots(buffers, ids, valid, axis_name)
+        return jnp.zeros(slots, bool).at[target].set(True, mode="drop")
     return jnp.any((buffers.ids[:, None] == ids[None, :]) & valid, axis=1)
 
 

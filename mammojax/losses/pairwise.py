@@ -7,6 +7,7 @@ from jax import lax
 
 from mammojax.losses import fast, materialized, tiled
 from mammojax.losses.pair_sum import pair_sum
+from mammojax.losses.partial import hardest
 from mammojax.losses.surrogates import surrogate as make_surrogate
 
 IMPLEMENTATIONS = ("materialized", "tiled", "fast")
@@ -23,6 +24,8 @@ def pairwise_auc_loss(
     reduction: str = "mean",
     margin: float = 0.0,
     temperature: float = 1.0,
+    max_fpr: float = 1.0,
+    min_tpr: float = 0.0,
     axis_name: str | None = None,
 ) -> jax.Array:
     r"""The surrogate of 1 - AUC over all pairs of a positive and a negative sample: a scalar, 0 when a class
@@ -33,8 +36,8 @@ def pairwise_auc_loss(
 
     .. math:: L = \frac{\sum_{ij} w_i w_j \, l((n_j - p_i + m) / t)}{\sum_i w_i \sum_j w_j}
 
-    Eqs. (2) and (4) of Sulam et al. 2017 without the regulariser. Differentiable in `scores`, twice and more,
-    under jit, vmap and shard_map. A score that is NaN or infinite makes the loss and its gradient NaN, unless
+    Eqs. (2) and (4) of Sulam et al. 2017 without the regulariser. Differentiable in `scores`, twice, under jit, vmap
+    and shard_map (by `materialized` to any order). A score that is NaN or infinite makes the loss and its gradient NaN, unless
     it is masked.
 
     scores: float[n], logits: larger is more suspicious. Half precision is computed in float32.
@@ -42,10 +45,15 @@ def pairwise_auc_loss(
     where: bool[n], False for samples that do not exist (padding). They enter neither value nor gradient.
     weights: float[n], at least zero; a pair weighs the product of its two. They are constants: no gradient.
     surrogate: logistic, squared_hinge, hinge, square, sigmoid.
-    implementation: materialized (the specification, O(P N) memory), tiled (exact, O(P + N) memory), or auto (see
+    implementation: materialized (the specification, O(P N) memory), tiled (every pair, O(P + N) memory), fast (linear
+    time to float32 accuracy for logistic and sigmoid; exact for the others, hinges in O(N log N)), or auto (see
     `choose_implementation`).
     reduction: mean over pairs, or sum.
     margin, temperature: m and t above, Python floats.
+    max_fpr, min_tpr: partial AUC. Only the highest `max_fpr` of the negatives and the lowest 1 - `min_tpr` of the
+    positives count (`partial.py`), Python floats.
+    axis_name: of `jax.shard_map`: the pairs are those of all devices along this axis, and so is the loss; the gradient
+    is that of the device's own scores. Differentiate outside of shard_map, or inside with its default check_vma=True.
 
     Raises ValueError if shapes differ or are not one-dimensional, for labels outside {0, 1} (where they are not
     traced), and for a name that is not known.
@@ -58,6 +66,9 @@ def pairwise_auc_loss(
     scores, positive, negative = class_weights(scores, labels, where, weights)
     if reduction not in ("mean", "sum"):
         raise ValueError(f"unknown reduction {reduction!r}; choose mean or sum")
+    positive, negative = hardest(
+        scores, positive, negative, max_fpr=max_fpr, min_tpr=min_tpr, axis_name=axis_name
+    )
     total = pairwise_sum(
         scores,
         positive,
@@ -121,10 +132,42 @@ def pairwise_sum(
 def choose_implementation(size: int, surrogate: str = "logistic") -> tuple[str, str]:
     """The implementation that `auto` takes for `size` scores, and why.
 
-    >>> choose_implementation(100)[0]
-    'tiled'
+    >>> choose_implementation(100)[0], choose_implementation(100_000)[0]
+    ('tiled', 'fast')
     """
-    return "tiled", "exact, and no pair matrix"
+    make_surrogate(surrogate)
+    crossover = _CROSSOVER[surrogate]
+    if size >= crossover:
+        return "fast", f"{size} scores: from {crossover} on, linear time wins"
+    return "tiled", f"{size} scores: below {crossover}, every pair is as quick"
+
+
+# scores from which `fast` takes less time than `tiled`: python -m launch.benchmark_loss --part=crossover
+_CROSSOVER = {"logistic": 1000, "sigmoid": 1000, "hinge": 3000, "squared_hinge": 3000, "square": 100}
+
+
+def fast_path(
+    scores: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    surrogate: str = "logistic",
+    margin: float = 0.0,
+    temperature: float = 1.0,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """int32[]: the way that `fast` takes for these scores: 0 the plain grid, 1 the compressed one, 2 every pair.
+
+    To count in a training step how often scores do not fit: 2 is right, and slow. Arguments as in
+    `pairwise_auc_loss`; logistic and sigmoid, for the other surrogates have one way.
+    """
+    if surrogate not in ("logistic", "sigmoid"):
+        raise ValueError(f"{surrogate!r} has one way under fast; ask for logistic or sigmoid")
+    scores, positive, negative = class_weights(scores, labels, where, weights)
+    weights = jnp.where(jnp.isfinite(scores), positive - negative, 0)
+    pair = make_surrogate(surrogate, margin=margin, temperature=temperature)
+    return fast.path(lax.stop_gradient(scores), weights, pair, axis_name)
 
 
 def class_weights(scores, labels, where, weights):

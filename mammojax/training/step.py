@@ -1,5 +1,6 @@
 """One optimiser step: scores, loss, gradient, update of parameters and score buffers, in one jitted function."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -28,6 +29,14 @@ class Batch(NamedTuple):
     ids: Any
     where: Any
     plan: Any = None
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Static:
+    """A part of a batch that a compiled function depends on by value."""
+
+    value: Any
 
 
 class Objective(NamedTuple):
@@ -194,23 +203,14 @@ def make_step(
         (batch,) = group
         return single(state, batch._replace(plan=None), batch.plan)
 
-    @functools.partial(jax.jit, static_argnums=2)
-    def only_scores(state, batch: Batch, plan):
-        return scores_of(state.params, state.rest, batch.inputs, plan)[0]
+    def scores_and_rest(params, inputs):
+        rest, pixels, plan = inputs
+        return scores_of(params, rest, pixels, plan.value)
 
-    @jax.jit
-    def loss_and_slopes(scores, labels, where):
-        everything = Batch(None, labels, None, where)
-        return jax.value_and_grad(lambda s: objective.loss(s, everything, None))(scores)
+    def loss_of_all(scores, labels, where):
+        return objective.loss(scores, Batch(None, labels, None, where), None)
 
-    @functools.partial(jax.jit, donate_argnums=2, static_argnums=4)
-    def pulled_back(state, batch: Batch, total, slopes, plan):
-        def weighed(params):
-            scores, rest = scores_of(params, state.rest, batch.inputs, plan)
-            return jnp.sum(jnp.where(batch.where, scores * slopes, 0)), rest
-
-        gradient, rest = jax.grad(weighed, has_aux=True)(state.params)
-        return jax.tree.map(jnp.add, total, gradient), rest
+    value_and_gradient = losses.two_pass(scores_and_rest, loss_of_all, has_aux=True)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def finished(state, gradient, rest, loss):
@@ -218,17 +218,9 @@ def make_step(
         return advance(state, jax.tree.map(jnp.add, gradient, own), rest, None), loss + value
 
     def whole_group(state, group):
-        """Exact for all scores of the group with the memory of one batch: every batch is scored twice, from the same
-        variables (the same dropout), first without gradient, then to pull dL/ds back."""
-        group = [(batch._replace(plan=None), batch.plan) for batch in group]
-        scores = jnp.concatenate([only_scores(state, batch, plan) for batch, plan in group])
-        labels, where = (np.concatenate([getattr(b, name) for b, _ in group]) for name in ("labels", "where"))
-        loss, slopes = loss_and_slopes(scores, labels, where)
-        gradient, rest, begin = jax.tree.map(jnp.zeros_like, state.params), state.rest, 0
-        for batch, plan in group:
-            end = begin + len(batch.labels)
-            gradient, rest = pulled_back(state, batch, gradient, slopes[begin:end], plan)
-            begin = end
+        # every batch is scored twice from the same variables: the same dropout
+        batches = [((state.rest, b.inputs, _Static(b.plan)), b.labels, b.where) for b in group]
+        loss, gradient, rest = value_and_gradient(state.params, batches)
         return finished(state, gradient, rest, loss)
 
     return whole_group if objective.two_pass else one

@@ -1,0 +1,65 @@
+"""Partial AUC: which samples count, when only the hardest ones do.
+
+The area under the ROC curve left of a false positive rate `max_fpr` is that over the top `max_fpr` of the negatives;
+above a true positive rate `min_tpr` it is that over the lowest 1 - `min_tpr` of the positives (Narasimhan and Agarwal
+2013; Zhu et al. 2022). So the partial loss is the loss with other weights.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+
+def hardest(
+    scores: jax.Array,
+    positive_weights: jax.Array,
+    negative_weights: jax.Array,
+    *,
+    max_fpr: float = 1.0,
+    min_tpr: float = 0.0,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """(positive, negative) weights, float[n] each, of which max_fpr and 1 - min_tpr of the sums are left.
+
+    The highest negatives and the lowest positives stay. Samples that tie with the last of them share what is left of
+    the wanted weight, so the sums are exact and equal scores are treated alike. No gradient flows through the choice.
+    axis_name: of `jax.shard_map`; the scores of all devices are gathered, O(N) bytes.
+
+    Raises ValueError unless 0 < max_fpr <= 1 and 0 <= min_tpr < 1.
+    """
+    if not 0 < max_fpr <= 1:
+        raise ValueError(f"max_fpr must be above 0 and at most 1, got {max_fpr}; 1 takes all negatives")
+    if not 0 <= min_tpr < 1:
+        raise ValueError(f"min_tpr must be at least 0 and below 1, got {min_tpr}; 0 takes all positives")
+    scores = lax.stop_gradient(scores)
+    if min_tpr > 0:
+        positive_weights = _lowest(scores, positive_weights, 1 - min_tpr, axis_name)
+    if max_fpr < 1:
+        negative_weights = _lowest(-scores, negative_weights, max_fpr, axis_name)
+    return positive_weights, negative_weights
+
+
+def _lowest(scores, weights, share, axis_name):
+    if axis_name is not None:
+        size = scores.shape[0]
+        everyone = (lax.all_gather(x, axis_name, tiled=True) for x in (scores, weights))
+        return lax.dynamic_slice_in_dim(
+            _lowest(*everyone, share, None), lax.axis_index(axis_name) * size, size
+        )
+    # float64: the weight of a million samples is compared with a share of it
+    with jax.enable_x64(True):
+        wide = lax.convert_element_type(weights, np.float64)
+        index = np.arange(scores.shape[0], dtype=np.int32)
+        # what does not count goes last, whatever it holds
+        keys, wide, order = lax.sort((jnp.where(weights > 0, scores, jnp.inf), wide, index), num_keys=1)
+        through = jnp.cumsum(wide)
+        first = jnp.concatenate([jnp.ones(1, bool), keys[1:] != keys[:-1]])
+        last = jnp.concatenate([first[1:], jnp.ones(1, bool)])
+        before = lax.cummax(
+            jnp.where(first, through - wide, 0.0)
+        )  # the weight below the sample's run of ties
+        run = lax.cummin(jnp.where(last, through, jnp.inf), reverse=True) - before
+        kept = jnp.clip((share * through[-1] - before) / jnp.where(run > 0, run, 1), 0, 1)
+        kept = lax.convert_element_type(kept, weights.dtype)
+        return weights * jnp.zeros_like(kept).at[order].set(kept, unique_indices=True)
