@@ -2,14 +2,67 @@
 
 Where two forms of a layer exist the choice is named and made by the device that the program is traced for. The forms
 were measured on two CPU cores: a grouped convolution takes 5 to 40 times as long there as k x k shifted products, and
-fc6 as a convolution 3.5 times as long as patches times a matrix. On accelerators the plain forms are kept.
+fc6 as a convolution 3.5 times as long as patches times a matrix; maxima as a window reduction take 3 to 4 times as long
+as maxima of shifted maps; and where a map is far larger than the caches, reading it in strips of rows takes half the
+time. On accelerators the plain forms are kept.
+
+The input's type is the type of the products: kernels are rounded to it, sums are kept in float32, and every layer
+with a bias gives float32.
 """
+
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def in_turn(
+    steps: Sequence[tuple[str, Callable]],
+    x: jax.Array,
+    placed: Callable[[jax.Array], jax.Array] | None = None,
+) -> jax.Array:
+    """x through the functions of `steps`. On the way back only the maps between them are kept; what lies within one is
+    computed again. placed: applied to every map between, to say on which devices it lies.
+    """
+    for _, step in steps:
+        x = jax.checkpoint(step)(x)
+        x = x if placed is None else placed(x)
+    return x
+
+
+def in_strips(
+    function: Callable[[jax.Array, jax.Array | int], jax.Array],
+    x: jax.Array,
+    *,
+    outputs: int,
+    stride: int,
+    reach: int,
+    rows: int = 8,
+) -> jax.Array:
+    """[b, outputs, w', c]: function(x, 0), computed a strip of rows at a time so that maps within it stay small.
+
+    function(strip, first row) gives of rows first ... of x the output rows from first / stride on. Output row i needs
+    the rows i stride ... i stride + reach - 1 of x; the last may do with fewer. rows: of the output, in a strip.
+    """
+    whole = min(outputs, (x.shape[1] - reach) // stride + 1) // rows
+    if whole < 2:
+        return function(x, 0)
+    tall = (rows - 1) * stride + reach
+
+    def one(i):
+        first = i * rows * stride
+        return jax.checkpoint(function)(lax.dynamic_slice_in_dim(x, first, tall, 1), first)
+
+    strips = jnp.moveaxis(lax.map(one, jnp.arange(whole)), 0, 1)
+    done = strips.reshape(x.shape[0], whole * rows, *strips.shape[3:])
+    if whole * rows == outputs:
+        return done
+    rest = function(x[:, whole * rows * stride :], whole * rows * stride)
+    return jnp.concatenate([done, rest], 1)
 
 
 def convolution(
@@ -20,31 +73,78 @@ def convolution(
     stride: tuple[int, int] = (1, 1),
     padding: int | str = 0,
 ) -> jax.Array:
-    """float[b, h', w', c']: x [b, h, w, c] with kernel [kh, kw, c, c'] and bias [c']; padding in pixels or "SAME"."""
-    pad = padding if isinstance(padding, str) else [(padding, padding)] * 2
-    return lax.conv_general_dilated(x, kernel, stride, pad, dimension_numbers=_NHWC) + bias
+    """float32[b, h', w', c']: x [b, h, w, c] with kernel [kh, kw, c, c'] and bias [c']; padding in pixels or "SAME"."""
+    pad = padding if isinstance(padding, str) else ((padding, padding),) * 2
+    return _convolve(x, kernel.astype(x.dtype), stride, pad, 1) + bias
 
 
-def depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array, *, stride: int, form: str) -> jax.Array:
-    """float[b, h', w', c]: every channel with its own kernel [k, k, 1, c], SAME padding.
+def _convolve(x, kernel, stride, pad, groups):
+    if x.dtype == jnp.float32:
+        return _plain(x, kernel, stride, pad, groups)
+    return _rounded(x, kernel, stride, pad, groups)
+
+
+def _plain(x, kernel, stride, pad, groups, **options):
+    return lax.conv_general_dilated(
+        x, kernel, stride, pad, dimension_numbers=_NHWC, feature_group_count=groups, **options
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _rounded(x, kernel, stride, pad, groups):
+    """A convolution of bfloat16 operands with float32 sums; JAX has no derivative of one whose types differ."""
+    return _plain(x, kernel, stride, pad, groups, preferred_element_type=jnp.float32)
+
+
+def _rounded_forward(x, kernel, stride, pad, groups):
+    return _rounded(x, kernel, stride, pad, groups), (x, kernel)
+
+
+def _rounded_backward(stride, pad, groups, operands, slope):
+    _, pull = jax.vjp(lambda x, kernel: _plain(x, kernel, stride, pad, groups), *operands)
+    return pull(slope.astype(operands[0].dtype))
+
+
+_rounded.defvjp(_rounded_forward, _rounded_backward)
+
+
+def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Pixels before and after an axis of `side` pixels that SAME padding adds."""
+    lacking = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+    return lacking // 2, lacking - lacking // 2
+
+
+def depthwise(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    *,
+    stride: int,
+    form: str,
+    padding: tuple[tuple[int, int], tuple[int, int]] | None = None,
+) -> jax.Array:
+    """float32[b, h', w', c]: every channel with its own kernel [k, k, 1, c]. padding: of rows and columns, None: SAME.
 
     form: "shifts" (k x k shifted products summed up) or "grouped" (one grouped convolution); equal to rounding.
     """
+    kernel, k = kernel.astype(x.dtype), kernel.shape[0]
+    padding = padding or tuple(same_padding(side, k, stride) for side in x.shape[1:3])
     if form == "grouped":
-        grouped = lax.conv_general_dilated(
-            x, kernel, (stride, stride), "SAME", dimension_numbers=_NHWC, feature_group_count=x.shape[-1]
-        )
-        return grouped + bias
-    k = kernel.shape[0]
-    rows, columns = (-(-side // stride) for side in x.shape[1:3])
-    lacking = [max((n - 1) * stride + k - side, 0) for n, side in zip((rows, columns), x.shape[1:3])]
-    x = jnp.pad(x, ((0, 0), *((n // 2, n - n // 2) for n in lacking), (0, 0)))
-    total = jnp.broadcast_to(bias, (x.shape[0], rows, columns, x.shape[-1])).astype(x.dtype)
+        return _convolve(x, kernel, (stride, stride), padding, x.shape[-1]) + bias
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    rows, columns = ((side - k) // stride + 1 for side in x.shape[1:3])
+    total = jnp.broadcast_to(bias, (x.shape[0], rows, columns, x.shape[-1])).astype(jnp.float32)
+    kernel = kernel.astype(jnp.float32)
     for i in range(k):
         for j in range(k):
-            end = (x.shape[0], i + (rows - 1) * stride + 1, j + (columns - 1) * stride + 1, x.shape[-1])
-            total += lax.slice(x, (0, i, j, 0), end, (1, stride, stride, 1)) * kernel[i, j, 0]
+            total += _every(x, (i, j), (rows, columns), stride) * kernel[i, j, 0]
     return total
+
+
+def _every(x, start, count, stride):
+    """x[:, start::stride, start::stride] with so many rows and columns."""
+    end = [a + (n - 1) * stride + 1 for a, n in zip(start, count)]
+    return lax.slice(x, (0, *start, 0), (x.shape[0], *end, x.shape[3]), (1, stride, stride, 1))
 
 
 def patches_convolution(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
@@ -53,28 +153,38 @@ def patches_convolution(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax
     rows, columns = x.shape[1] - kh + 1, x.shape[2] - kw + 1
     shifted = [x[:, i : i + rows, j : j + columns] for i in range(kh) for j in range(kw)]
     patches = jnp.concatenate(shifted, -1)
-    return patches @ kernel.reshape(-1, channels) + bias
+    matrix = kernel.astype(x.dtype).reshape(-1, channels)
+    return jnp.matmul(patches, matrix, preferred_element_type=jnp.float32) + bias
 
 
-def max_pool_ceil(x: jax.Array, *, size: int = 3, stride: int = 2) -> jax.Array:
-    """Max pooling whose last window may hang over the edge (MatConvNet's and Caffe's rule)."""
-    hang = [(-(-(side - size) // stride)) * stride + size - side for side in x.shape[1:3]]
-    pads = ((0, 0), (0, hang[0]), (0, hang[1]), (0, 0))
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, size, size, 1), (1, stride, stride, 1), pads)
+def max_pool(x: jax.Array, *, form: str, ceil: bool = True, size: int = 3, stride: int = 2) -> jax.Array:
+    """[b, h', w', c]: max pooling; ceil: the last window may hang over the edge (MatConvNet's and Caffe's rule).
+
+    form: "shifts" (maxima of size x size shifted maps) or "windows" (a window reduction); equal.
+    """
+    if ceil:
+        hang = [(-(-(side - size) // stride)) * stride + size - side for side in x.shape[1:3]]
+        x = jnp.pad(x, ((0, 0), (0, hang[0]), (0, hang[1]), (0, 0)), constant_values=-jnp.inf)
+    if form == "windows":
+        return window_maxima(x, size=(size, size), step=(stride, stride))
+    count = [(side - size) // stride + 1 for side in x.shape[1:3]]
+    shifted = [_every(x, (i, j), count, stride) for i in range(size) for j in range(size)]
+    return functools.reduce(jnp.maximum, shifted)
 
 
 def local_response_normalisation(x: jax.Array) -> jax.Array:
     """x (2 + 1e-4 S)^-0.75 with S the sum of squares over five channels (CNN-M: k 2, alpha 5e-4 / 5, beta 0.75).
 
     The power is two reciprocal roots and the window five shifted sums: a window reduction and a general power take
-    several times as long.
+    several times as long. In float32 whatever the type of x, and rounded to it at the end.
     """
-    channels = x.shape[-1]
+    channels, kept = x.shape[-1], x.dtype
+    x = x.astype(jnp.float32)
     squares = jnp.pad(x * x, ((0, 0), (0, 0), (0, 0), (2, 2)))
     root = lax.rsqrt(2 + 1e-4 * sum(squares[..., i : i + channels] for i in range(5)))
-    return x * root * jnp.sqrt(root)
+    return (x * root * jnp.sqrt(root)).astype(kept)
 
 
 def window_maxima(x: jax.Array, *, size: tuple[int, int], step: tuple[int, int]) -> jax.Array:
-    """float[b, h', w', c]: the largest value of each channel over overlapping windows of a map, no padding."""
+    """[b, h', w', c]: the largest value of each channel over overlapping windows of a map, no padding."""
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, *size, 1), (1, *step, 1), "VALID")

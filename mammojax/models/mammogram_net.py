@@ -1,22 +1,47 @@
 """Scanning and classification merged in one graph, from pixels to a score (Figure 2 of the paper)."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
+from mammojax.models.backbones.contract import Backbone
 from mammojax.models.classifier import Classifier
-from mammojax.models.scanning import Plan, ScanningNetwork, scan
+from mammojax.models.plans import Plan
+from mammojax.models.scanning import ScanningNetwork, scan
 
 
 class MammogramNet(nnx.Module):
-    """scanning: the pretrained network. classifier: of its representations. Both are trained."""
+    """scanning: the pretrained network. classifier: of its representations. Both are trained.
 
-    def __init__(self, scanning: ScanningNetwork, classifier: Classifier):
+    dtype: of the scanning network's products, float32 or bfloat16; weights, sums and the classifier are float32.
+    """
+
+    def __init__(self, scanning: ScanningNetwork, classifier: Classifier, *, dtype=jnp.float32):
         self.scanning = scanning
         self.classifier = classifier
+        self.dtype = jnp.dtype(dtype)
 
     def __call__(self, batch: jax.Array, plan: Plan) -> jax.Array:
         """float32[b]: scores (logits) of prepared crops float32[b, H, W, 1] in [0, 1]; jit with the plan static.
 
-        What lies between the two networks is computed again on the way back instead of kept.
+        What lies within a layer of the scanning network is computed again on the way back instead of kept.
         """
-        return self.classifier(nnx.remat(scan, static_argnums=2)(self.scanning, batch, plan))
+        return self.classifier(scan(self.scanning, batch, plan, dtype=self.dtype))
+
+
+def layer_depth(path, backbone: Backbone) -> int:
+    """How far from the pixels a parameter of a `MammogramNet` lies: 0 for the first layer of the scanning network, then
+    one more for each of its parts, and len(backbone.parts) for all of the classifier.
+
+    path: of the parameter, as `jax.tree_util.tree_map_with_path` gives it. Freezing the first n layers is a factor
+    of 0 for the parameters of depth < n (`scale_of` of `make_optimizer`).
+    Raises ValueError for a parameter of neither.
+    """
+    names = [str(getattr(key, "key", getattr(key, "name", key))) for key in path]
+    if names[0] == "classifier":
+        return len(backbone.parts)
+    if names[:2] == ["scanning", "layers"]:
+        part = names[2].split("_")[0]  # block3_expand is a layer of block3
+        if part in backbone.parts:
+            return backbone.parts.index(part)
+    raise ValueError(f"{'.'.join(names)} is no parameter of a network on {backbone.name}")

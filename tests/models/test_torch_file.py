@@ -6,13 +6,15 @@ import io
 import os
 import pickle
 import struct
+import time
 import zipfile
 
 import numpy as np
 import pytest
+import test_vgg_16
 
 from mammojax.errors import UserError
-from mammojax.models.backbones import efficientnet_lite0
+from mammojax.models.backbones import efficientnet_lite0, vgg_16
 from mammojax.models.weights.torch_file import read_torch_file
 
 
@@ -47,6 +49,8 @@ class Writer(pickle._Pickler):
                 (thing.storage, thing.offset, thing.size, thing.stride, False, collections.OrderedDict())
             )
             self.write(pickle.REDUCE)
+        elif isinstance(thing, Instance):
+            thing.write(self)
         elif isinstance(thing, Call):
             self.save(thing.name)
             self.save(thing.arguments)
@@ -79,9 +83,9 @@ def old_format(state, storages) -> bytes:
     return body + b"".join(struct.pack("<q", len(s.values)) + s.values.tobytes() for s in storages)
 
 
-def zip_format(state, storages) -> bytes:
+def zip_format(state, storages, compression=zipfile.ZIP_STORED) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
+    with zipfile.ZipFile(file, "w", compression) as archive:
         archive.writestr("archive/data.pkl", pickled(state))
         for s in storages:
             archive.writestr(f"archive/data/{s.key}", s.values.tobytes())
@@ -142,6 +146,241 @@ def test_truncated_and_foreign_files_are_one_line_errors(tmp_path):
     for data in (b"PK\x03\x04garbage", os.urandom(500), b"\x80\x02}.", b"text"):
         with pytest.raises(UserError):
             read(tmp_path, data)
+
+
+def test_changed_bytes_are_one_line_errors_or_still_arrays(tmp_path):
+    storage, rng = Storage("0", np.arange(24)), np.random.default_rng(0)
+    state = collections.OrderedDict(a=Tensor(storage, 0, (2, 12), (12, 1)), b=Tensor(storage, 3, (4,), (1,)))
+    refused = 0
+    for form in (old_format, zip_format):
+        whole = form(state, [storage])
+        for _ in range(400):
+            data = bytearray(whole)
+            for place in rng.integers(0, len(data), rng.integers(1, 4)):
+                data[place] = rng.integers(256)
+            try:
+                assert all(type(values) is np.ndarray for values in read(tmp_path, bytes(data)).values())
+            except UserError as error:
+                refused += 1
+                assert "\n" not in str(error)
+    assert refused > 400
+
+
+# --- files as torch wrote them in its first year, of which torchvision's VGG-16 is one ---------------------------------
+class Instance:
+    """An object that is made by NEWOBJ or REDUCE of a name and arguments, and then given a state."""
+
+    def __init__(self, name, arguments, state, made_by=pickle.REDUCE):
+        self.name, self.arguments, self.state, self.made_by = name, arguments, state, made_by
+
+    def write(self, writer):
+        writer.save(self.name)
+        writer.save(self.arguments)
+        writer.write(self.made_by)
+        if self.state is not None:
+            writer.save(self.state)
+            writer.write(pickle.BUILD)
+
+
+TENSOR, PARAMETER = Name("torch", "FloatTensor"), Name("torch.nn.parameter", "Parameter")
+
+
+def legacy(storage, kind):
+    """The numbers of a storage as a 2 x 3 tensor."""
+    shape = (storage, 0, (2, 3), (3, 1))
+    tensor = Instance(TENSOR, (), shape)
+    rebuilt = Instance(
+        Name("torch._utils", "_rebuild_tensor"),
+        (storage, 0, Instance(Name("torch", "Size"), ((2, 3),), None), (3, 1)),
+        None,
+    )
+    return {
+        "tensor": tensor,
+        "rebuilt": rebuilt,
+        "parameter by state": Instance(PARAMETER, (), (tensor, None, None, True, False), pickle.NEWOBJ),
+        "parameter by argument": Instance(PARAMETER, (rebuilt,), (True, False, None)),
+        "parameter rebuilt": Instance(
+            Name("torch._utils", "_rebuild_parameter"), (rebuilt, True, None), None
+        ),
+        "with hooks": Instance(Name("collections", "OrderedDict"), ([["w", rebuilt]],), None),
+    }[kind]
+
+
+@pytest.mark.parametrize("form", [old_format, zip_format])
+@pytest.mark.parametrize(
+    "kind",
+    ["tensor", "rebuilt", "parameter by state", "parameter by argument", "parameter rebuilt", "with hooks"],
+)
+def test_tensors_and_parameters_of_early_torch_are_read(tmp_path, form, kind):
+    storage = Storage("94", np.arange(6))
+    found = read(tmp_path, form(collections.OrderedDict(w=legacy(storage, kind)), [storage]))
+    (values,) = found.values()
+    assert np.array_equal(values, np.arange(6).reshape(2, 3))
+
+
+def test_an_ordered_dicts_attributes_are_dropped(tmp_path):
+    storage = Storage("0", np.arange(6))
+    metadata = {"_metadata": collections.OrderedDict(version=1)}
+    state = Instance(Name("collections", "OrderedDict"), (), metadata)
+    state.arguments = ([["w", legacy(storage, "rebuilt")]],)
+    assert list(read(tmp_path, old_format(state, [storage]))) == ["w"]
+
+
+# --- files that mean harm by their size --------------------------------------------------------------------------------
+def by_hand(*instructions: bytes) -> bytes:
+    """A zip whose pickle is written instruction by instruction."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + b"".join(instructions) + b".")
+    return file.getvalue()
+
+
+NAME = b"X\x01\x00\x00\x00a"  # BINUNICODE "a"
+DOUBLE = b"".join(
+    b"(h" + bytes([i]) + b"h" + bytes([i]) + b"tq" + bytes([i + 1]) for i in range(60)
+)  # 2^60 leaves
+DICTS = b"}q\x00" + b"".join(
+    b"}q"
+    + bytes([i + 1])
+    + NAME
+    + b"h"
+    + bytes([i])
+    + b"s"
+    + b"X\x01\x00\x00\x00b"
+    + b"h"
+    + bytes([i])
+    + b"s"
+    for i in range(60)
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    {
+        "a key that would take 2^60 steps to hash": by_hand(b"}(q\x00", NAME, b"q\x00", DOUBLE, NAME, b"u"),
+        "dicts that hold one another 2^60 times": by_hand(DICTS),
+        "a dict that holds itself": by_hand(b"}q\x00", NAME, b"h\x00s"),
+        "a parameter that holds itself": by_hand(
+            b"}", NAME, b"ctorch.nn.parameter\nParameter\n)\x81q\x00(h\x00NNNNtbs"
+        ),
+        "a place in memory far beyond": by_hand(b"}r\xff\xff\xff\x7fj\xff\xff\xff\x7e"),
+        "a string longer than the file": by_hand(b"X\xff\xff\xff\x7fabc"),
+        "nothing on the stack": by_hand(b"0000"),
+        "a mark that is not there": by_hand(b"t"),
+        "attributes of a name": by_hand(b"ccollections\nOrderedDict\n}", NAME, NAME, b"sb"),
+        "code by reduction": by_hand(b"cposix\nsystem\n(", NAME, b"tR"),
+        "an extension code": by_hand(b"\x82\x01"),
+        "a stack global": by_hand(NAME, NAME, b"\x93"),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_pickles_that_would_take_for_ever_or_hold_what_no_state_dict_holds_end_at_once(tmp_path, data):
+    start = time.monotonic()
+    with pytest.raises(UserError, match="cannot be read as torch weights"):
+        read(tmp_path, data[1])
+    assert time.monotonic() - start < 2
+
+
+def test_storages_that_the_file_does_not_hold_are_refused_before_memory_is_taken(tmp_path):
+    class Forged(Storage):
+        values = range(2**40)  # what the file says; nothing is stored
+
+        def __init__(self):
+            self.key = "0"
+
+    state = {"w": Tensor(Forged(), 0, (2**40,), (1,))}
+    for data in (zip_format(state, []), old_format(state, [])):
+        with pytest.raises(UserError, match="its storages are larger than the file"):
+            read(tmp_path, data)
+
+
+def test_tensors_that_repeat_one_storage_without_end_are_refused(tmp_path):
+    storage = Storage("0", np.arange(1000))
+    state = {f"w{i}": Tensor(storage, 0, (1000,), (0,)) for i in range(5)}
+    with pytest.raises(UserError, match="far larger than what is stored"):
+        read(tmp_path, zip_format(state, [storage]))
+
+
+def test_a_compressed_archive_is_refused_for_it_could_be_a_bomb(tmp_path):
+    storage = Storage("0", np.zeros(10**6))
+    state = {"w": Tensor(storage, 0, (10**6,), (1,))}
+    with pytest.raises(UserError, match="is compressed"):
+        read(tmp_path, zip_format(state, [storage], zipfile.ZIP_DEFLATED))
+
+
+# --- the published networks --------------------------------------------------------------------------------------------
+POSITIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of the convolutions in torchvision's VGG-16
+
+
+def torchvision(layers, fc6=True):
+    """(state, storages): layers HWIO as torchvision names and lays them out, some in channels-last memory."""
+    state, storages = collections.OrderedDict(), []
+
+    def add(name, values, channels_last=False):
+        stored = values.transpose(0, 2, 3, 1) if channels_last else values
+        storages.append(Storage(str(len(storages)), stored.ravel()))
+        strides = np.zeros(values.shape, np.int8).strides  # of contiguous elements
+        if channels_last:
+            o, h, w, i = np.zeros(stored.shape, np.int8).strides
+            strides = (o, i, h, w)
+        state[name] = Tensor(storages[-1], 0, values.shape, tuple(strides))
+
+    for position, name in zip(POSITIONS, vgg_16.SHAPES):
+        kernel = layers[name]["kernel"].transpose(3, 2, 0, 1)
+        add(f"features.{position}.weight", kernel, channels_last=position % 2 == 0)
+        add(f"features.{position}.bias", layers[name]["bias"])
+    if fc6:
+        kernel = layers["fc6"]["kernel"]
+        add("classifier.0.weight", kernel.transpose(3, 2, 0, 1).reshape(kernel.shape[-1], -1))
+        add("classifier.0.bias", layers["fc6"]["bias"])
+        add("classifier.3.weight", np.zeros((4, 4), np.float32))
+    return state, storages
+
+
+@pytest.fixture
+def few_channels(monkeypatch):
+    layers = test_vgg_16.thin_layers()
+    monkeypatch.setattr(
+        vgg_16, "SHAPES", {n: layer["kernel"].shape for n, layer in layers.items() if n != "fc6"}
+    )
+    monkeypatch.setattr(vgg_16, "FC6", {"fc6": layers["fc6"]["kernel"].shape})
+    return layers
+
+
+@pytest.mark.parametrize("form", [old_format, zip_format])
+@pytest.mark.parametrize("fc6", [True, False])
+def test_torchvisions_vgg_16_is_converted_with_its_recipe_and_its_head_where_there_is_one(
+    tmp_path, few_channels, form, fc6
+):
+    path = tmp_path / "vgg16.pth"
+    path.write_bytes(form(*torchvision(few_channels, fc6)))
+    found = vgg_16.convert(path)
+    assert list(found.layers) == [*vgg_16.SHAPES, *(["fc6"] if fc6 else [])]
+    for name, layer in found.layers.items():
+        for part, values in layer.items():
+            assert np.array_equal(values, few_channels[name][part]), (name, part)
+    assert found.recipe == vgg_16.TORCHVISION and found.recipe.means == pytest.approx(
+        (123.675, 116.28, 103.53)
+    )
+
+
+def test_torchvisions_fc6_reads_the_map_as_its_flattening_does(tmp_path, few_channels):
+    path = tmp_path / "vgg16.pth"
+    path.write_bytes(zip_format(*torchvision(few_channels)))
+    matrix = read_torch_file(path)["classifier.0.weight"].astype(np.float64)
+    cells = np.random.default_rng(0).normal(size=(7, 7, 8))
+    expected = matrix @ cells.transpose(2, 0, 1).ravel()  # torch flattens channels, rows, columns
+    kernel = vgg_16.convert(path).layers["fc6"]["kernel"]
+    assert np.allclose(np.einsum("hwc,hwco->o", cells, kernel), expected, rtol=1e-10)
+
+
+def test_a_torch_file_of_another_network_is_refused(tmp_path, few_channels):
+    state, storages = torchvision(few_channels)
+    for wrong in ("features.28.weight", "features.0.bias"):
+        path = tmp_path / "w.pth"
+        path.write_bytes(zip_format({k: v for k, v in state.items() if k != wrong}, storages))
+        with pytest.raises(UserError, match="is of another network: it has no conv"):
+            vgg_16.convert(path)
 
 
 def test_the_published_file_of_efficientnet_lite0_is_read_without_importing_torch():

@@ -1,10 +1,11 @@
 """Scanning networks, one file each. A new one is a file here and a line in `BACKBONES`.
 
-A file holds `BACKBONE` (its contract), `load(weights, seed)` (variables, provenance, identity) and `apply(variables,
-batch, tap, first_strides)`.
+A file holds `BACKBONE` (its contract), `convert(source)` (weights from a published file), `load(weights, seed)` (variables,
+provenance, identity), `apply(variables, batch, tap, first_strides)` and `whole_image(variables, batch)`.
 """
 
 BACKBONES = {
     "efficientnet_lite0": "mammojax.models.backbones.efficientnet_lite0",
     "vgg_m": "mammojax.models.backbones.vgg_m",
+    "vgg_16": "mammojax.models.backbones.vgg_16",
 }

