@@ -35,8 +35,8 @@ class ScoreBuffers:
 
     scores: float32[slots]. labels: int32[slots], -1 in an empty slot. ids: int32[slots], the sample's id, -1
     in an empty slot. steps: int32[slots], the step that wrote the score. priorities: int32[slots], the lowest
-    of a class stay. offered: int32[2], samples offered so far, of class 0 and of class 1; a sample that is
-    refreshed in place is not counted again.
+    of a class stay. offered: int32[2], samples offered so far, of class 0 and of class 1, every time anew; only the
+    ratio counts, and both are halved before they overflow.
     """
 
     scores: jax.Array
@@ -126,6 +126,10 @@ def update(
         offered=jnp.zeros(2, jnp.int32),
         policy=buffers.policy,
     )
+    offered = buffers.offered + jnp.stack([jnp.sum(batch.labels == c, dtype=jnp.int32) for c in (0, 1)])
+    buffers = dataclasses.replace(
+        buffers, offered=jnp.where(jnp.max(offered) < 1 << 30, offered, offered // 2)
+    )
     if buffers.policy == "all":
         return _write_slots(buffers, batch, axis_name)
     if buffers.policy == "reservoir":
@@ -141,14 +145,11 @@ def update(
 
 def _write_slots(buffers, batch, axis_name):
     target = _slots(buffers, batch.ids, batch.ids >= 0, axis_name)
-    new = jnp.take(buffers.ids, target, mode="fill", fill_value=0) < 0
     arrays = {
         name: getattr(buffers, name).at[target].set(getattr(batch, name), mode="drop")
         for name in ("scores", "labels", "ids", "steps", "priorities")
     }
-    offered = jnp.stack([jnp.sum(new & (batch.labels == c), dtype=jnp.int32) for c in (0, 1)])
-    offered = offered if axis_name is None else lax.psum(offered, axis_name)
-    return dataclasses.replace(buffers, **arrays, offered=buffers.offered + offered)
+    return dataclasses.replace(buffers, **arrays)
 
 
 def _slots(buffers, ids, valid, axis_name):
@@ -180,11 +181,8 @@ def _keep_lowest(buffers, batch):
         member = batch.labels == c
         same = (stored["ids"][:, None] == batch.ids[None, :]) & member  # [slots, b]
         known = jnp.any(same, axis=0)
-        offers = jnp.cumsum(member & ~known, dtype=jnp.int32)
-        if buffers.policy == "fifo":
-            order = jnp.cumsum(member, dtype=jnp.int32) + buffers.offered[c]
-            brought["priorities"] = -order
-            offers = jnp.cumsum(member, dtype=jnp.int32)
+        if buffers.policy == "fifo":  # before all that are stored, whose priorities are their ranks
+            brought["priorities"] = -jnp.cumsum(member, dtype=jnp.int32)
         else:  # refreshed in place: the same draw decides whether it stays
             inherited = jnp.sum(jnp.where(same, stored["priorities"][:, None], 0), axis=0)
             brought["priorities"] = jnp.where(known, inherited, brought["priorities"])
@@ -196,11 +194,12 @@ def _keep_lowest(buffers, batch):
         empty = kept["priorities"] == _EMPTY
         kept["labels"] = jnp.where(empty, -1, kept["labels"])
         kept["ids"] = jnp.where(empty, -1, kept["ids"])
-        halves.append((kept, offers[-1]))
-    arrays = {name: jnp.concatenate([half[0][name] for half in halves]) for name in halves[0][0]}
-    return dataclasses.replace(
-        buffers, **arrays, offered=buffers.offered + jnp.stack([half[1] for half in halves])
-    )
+        if buffers.policy == "fifo":
+            ranks = jnp.arange(buffers.capacity, dtype=jnp.int32)
+            kept["priorities"] = jnp.where(empty, _EMPTY, ranks)
+        halves.append(kept)
+    arrays = {name: jnp.concatenate([half[name] for half in halves]) for name in halves[0]}
+    return dataclasses.replace(buffers, **arrays)
 
 
 def buffered_auc_loss(
@@ -230,8 +229,9 @@ def buffered_auc_loss(
     so the gradient by a score of the batch is (P + N) / |B| times that by the same score of the loss over
     everything that is stored: its mean over the batches of an epoch is the gradient of the full loss, up to
     the age of the stored scores. With empty buffers L_B is `pairwise_auc_loss` of the batch; with large ones
-    its value is near twice the full loss, for a pair then comes up with each of its two samples. A reservoir
-    that holds k of m offered counts each of its scores m / k times. 0, with gradient 0, while batch and
+    its value is near twice the full loss, for a pair then comes up with each of its two samples. Where `reservoir`
+    and `fifo` hold different shares of the two classes, a score of the class with the smaller share counts as
+    many times more: P : N stays the ratio of the classes that were offered. 0, with gradient 0, while batch and
     buffers lack a class.
 
     scores: float[b], the only ones that carry gradient. labels, where, weights, surrogate, implementation,
@@ -272,12 +272,17 @@ def buffered_auc_loss(
 
 
 def _stored_weights(buffers):
-    """float32[slots]: how many samples a stored score stands for, 0 in an empty slot."""
+    """float32[slots]: what a stored score counts, 0 in an empty slot, 1 in the class of which the larger share is held."""
     filled = (buffers.labels >= 0).astype(jnp.float32)
-    if buffers.policy != "reservoir":
+    if buffers.policy == "all":
         return filled
-    share = buffers.offered / jnp.maximum(buffers.counts(), 1)
-    return filled * jnp.take(share, jnp.maximum(buffers.labels, 0))
+    counts = buffers.counts()
+    offers_a_score = jnp.where(counts > 0, buffers.offered / jnp.maximum(counts, 1), jnp.inf)
+    least = jnp.min(offers_a_score)
+    # with room left in both classes nothing was ever left out, and the counts themselves are exact
+    known = (counts > 0) & jnp.isfinite(least) & jnp.any(counts == buffers.capacity)
+    factors = jnp.where(known, offers_a_score / jnp.where(jnp.isfinite(least), least, 1), 1)
+    return filled * jnp.take(factors, jnp.maximum(buffers.labels, 0))
 
 
 def _superseded(buffers, ids, valid, axis_name):

@@ -218,6 +218,41 @@ def test_a_reservoir_keeps_every_offered_score_with_the_same_probability():
     assert kept.sum() == 150 * 8 and np.abs(kept - 30).max() < 4.2 * 4.9
 
 
+@pytest.mark.parametrize(
+    "policy, capacity, off",
+    # 400 negatives and 40 positives. The error of a mean over k partners is some 1 / sqrt(k) of a slope's deviation, for
+    # these scores a third of its mean: 0.05 at 40, and the fifo's batches are no random sample
+    [
+        ("all", 440, 1e-6),
+        ("reservoir", 500, 1e-6),
+        ("reservoir", 100, 0.08),
+        ("reservoir", 30, 0.12),
+        ("fifo", 100, 0.08),
+    ],
+)
+def test_the_mean_gradient_of_epochs_is_that_of_the_full_loss(policy, capacity, off):
+    rng = np.random.default_rng(4)
+    labels = np.repeat([0, 1], [400, 40])[rng.permutation(440)]
+    scores = (rng.normal(size=440) + labels).astype(np.float32)
+    state = ScoreBuffers.init(policy, capacity)
+    total, epochs = np.zeros(440), 6
+
+    @jax.jit
+    def step(state, chosen, key):
+        s, y = jnp.asarray(scores)[chosen], jnp.asarray(labels)[chosen]
+        slopes = jax.grad(lambda s: buffered_auc_loss(s, y, chosen, state))(s)
+        return buffers.update(state, s, y, chosen, key=key), slopes * len(chosen) / 440
+
+    for turn in range(epochs):
+        for k, chosen in enumerate(rng.permutation(440).reshape(-1, 22)):
+            key = jax.random.fold_in(jax.random.key(turn), k)
+            state, slopes = step(state, jnp.asarray(chosen, jnp.int32), key)
+            if turn:  # the first one fills them
+                total[chosen] += np.asarray(slopes) / (epochs - 1)
+    _, expected = reference(scores, labels, np.ones(440), "logistic")
+    assert np.linalg.norm(total - expected) <= off * np.linalg.norm(expected)
+
+
 def test_the_library_imports_jax_and_numpy_alone():
     program = (
         "import sys\n"
