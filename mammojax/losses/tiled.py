@@ -25,7 +25,7 @@ from mammojax.losses import ring
 from mammojax.losses.surrogates import Surrogate
 
 _ROWS = 128  # positives in a tile; with the columns as large as stays in a CPU's second cache
-_COLUMNS = 1024  # negatives in a tile
+_COLUMNS = 2048  # negatives in a tile
 _LISTED_AT_ONCE = 1 << 16  # samples; O(1) memory beside the list
 _PRODUCT = 8  # rows under one logarithm; (1 + 1)^8 cannot overflow
 _SPAN = 40.0  # exp(2 * 40) is a float32, and so is its inverse
@@ -135,22 +135,23 @@ def _plain_tile(p, a, n, b, surrogate):
 
 
 def _factorised_tile(centre, surrogate, p, a, n, b):
-    """exp(-|x|) = min(u, 1 / u) and sigma(x) = (u < 1 ? exp(-|x|) : 1) / (1 + exp(-|x|)), u = exp(x) a product."""
+    """u = exp(x) is a product; sigma(x) = u / (1 + u), and exp(-|x|) = min(u, 1 / u) under the logarithm."""
     scale = 1 / surrogate.temperature
     up_n, down_n = _exponentials(*_difference(n, centre), scale)
     up_p, down_p = _exponentials(*_difference(p, centre + surrogate.margin), scale)
     exists = a > 0
-    # a row that is not there: exp(-|x|) = 0 and sigma = 0
-    down_p, up_p = jnp.where(exists, down_p, 0), jnp.where(exists, up_p, 1)
-    u = down_p[:, None] * up_n
-    e = jnp.minimum(u, up_p[:, None] * down_n)
-    sigma = jnp.where(u < 1, e, 1) / (1 + e)
-    linear = jnp.maximum((n - (jnp.where(exists, p, jnp.inf)[:, None] - surrogate.margin)) * scale, 0)
-    grouped = (_ROWS // _PRODUCT, _PRODUCT, _COLUMNS)
-    # the product less one, so that small terms are not lost
-    products = functools.reduce(lambda q, e: q + e * (1 + q), jnp.moveaxis(e.reshape(grouped), 1, 0))
-    sums = functools.reduce(jnp.add, jnp.moveaxis(linear.reshape(grouped), 1, 0))
-    cost = jnp.max(a) * jnp.sum(_dot(jnp.log1p(products) + sums, b))
+    # a row that is not there: u = 0, so exp(-|x|) = 0 and sigma = 0
+    down_p, p = jnp.where(exists, down_p, 0), jnp.where(exists, p - surrogate.margin, jnp.inf)
+    # the product less one, so that small terms are not lost; groups of rows that lie together: slices cost nothing
+    products, linear, sigmas = 0.0, 0.0, []
+    for down, up, at in zip(*(jnp.split(x[:, None], _PRODUCT) for x in (down_p, up_p, p))):
+        u = down * up_n
+        e = jnp.minimum(u, up * down_n)
+        sigmas.append(u * (1 / (1 + u)))
+        products = products + e * (1 + products)
+        linear = linear + jnp.maximum((n - at) * scale, 0)
+    sigma = jnp.concatenate(sigmas)
+    cost = jnp.max(a) * jnp.sum(_dot(jnp.log1p(products) + linear, b))
     return cost, _dot(sigma, b) * scale, _dot(a, sigma) * scale
 
 
