@@ -14,7 +14,6 @@ import csv
 import os
 import shlex
 import sys
-import time
 from pathlib import Path
 
 from absl import flags
@@ -66,26 +65,6 @@ def drawn(size: int, positives: int, distribution: str = "normal"):
     return (noise + labels).astype(np.float32), labels
 
 
-def timed(call, loops: int = 1) -> float:
-    start = time.perf_counter()
-    for _ in range(loops):
-        call()
-    return (time.perf_counter() - start) / loops
-
-
-def best_of(calls: dict, repeats: int, budget: float) -> dict[str, tuple[float, int]]:
-    """program -> (seconds of its best repeat, repeats), in turns: what slows the machine down meets all alike."""
-    once = {name: timed(call) for name, call in calls.items()}
-    loops = {name: min(1000, max(1, int(5e-3 / seconds))) for name, seconds in once.items()}
-    rounds = {n: min(repeats, max(1, int(budget / (seconds * loops[n])))) for n, seconds in once.items()}
-    best = dict(once)
-    for turn in range(max(rounds.values(), default=0)):
-        for name, call in calls.items():
-            if turn < rounds[name]:
-                best[name] = min(best[name], timed(call, loops[name]))
-    return {name: (best[name], rounds[name]) for name in calls}
-
-
 class Measurements:
     """Rows of measurements, what they tell of the next size, and (where, program, reason) of what was left out."""
 
@@ -112,7 +91,14 @@ class Measurements:
         """program -> row, of those that can be run at this size; each is checked, then all are timed in turns."""
         from mammojax.evaluation import loss_peers
         from mammojax.evaluation.loss_reference import reference, relative_errors
-        from mammojax.evaluation.loss_tables import bytes_text, seconds_text
+        from mammojax.evaluation.tables import bytes_text, seconds_text
+        from mammojax.evaluation.timing import (
+            Unavailable,
+            available_bytes,
+            best_of,
+            device_name,
+            memory_growth,
+        )
 
         where = f"{size:,} scores, {positives:,} positive, {distribution}"
         scores, labels = drawn(size, positives, distribution)
@@ -121,12 +107,10 @@ class Measurements:
             try:
                 self._check_cost(name, size, positives)
                 program = loss_peers.prepare(name, scores, labels, self.surrogate)
-                if (program.temporary or 0) > loss_peers.available_bytes():
-                    raise loss_peers.Unavailable(
-                        f"too much memory: {bytes_text(program.temporary)} temporary"
-                    )
-                result, grown = loss_peers.memory_growth(program.call)
-            except loss_peers.Unavailable as error:
+                if (program.temporary or 0) > available_bytes():
+                    raise Unavailable(f"too much memory: {bytes_text(program.temporary)} temporary")
+                result, grown = memory_growth(program.call)
+            except Unavailable as error:
                 self.skip(where, name, error)
                 continue
             except Exception as error:  # another program's failure must not end the sweep
@@ -157,7 +141,7 @@ class Measurements:
                 else "n/a",
             }
         calls["exp_sum"] = loss_peers.exp_and_sum(scores)
-        rows["exp_sum"] = {"device": loss_peers.device_name()}
+        rows["exp_sum"] = {"device": device_name()}
         for name, (seconds, repeats) in best_of(calls, self.repeats, self.budget).items():
             self.last[name] = (size, positives, seconds, rows[name].get("temporary_bytes"))
             rows[name] |= {
@@ -180,8 +164,8 @@ class Measurements:
 
     def _check_cost(self, name: str, size: int, positives: int) -> None:
         """Raises Unavailable if the program's last size tells that this one takes too much."""
-        from mammojax.evaluation import loss_peers
-        from mammojax.evaluation.loss_tables import bytes_text, seconds_text
+        from mammojax.evaluation.tables import bytes_text, seconds_text
+        from mammojax.evaluation.timing import Unavailable, available_bytes
 
         if name not in self.last:
             return
@@ -189,15 +173,17 @@ class Measurements:
         pairs = positives * (size - positives) / (positives_before * (size_before - positives_before))
         growing = size / size_before if name == "fast" else pairs
         if seconds * growing > self.budget:
-            raise loss_peers.Unavailable(
+            raise Unavailable(
                 f"too slow: {seconds_text(seconds * growing)} expected, --budget_seconds={self.budget:g}"
             )
-        if name in ("torch", "libauc") and (temporary or 0) * growing > loss_peers.available_bytes():
-            raise loss_peers.Unavailable(f"too much memory: {bytes_text(temporary * growing)} expected")
+        if name in ("torch", "libauc") and (temporary or 0) * growing > available_bytes():
+            raise Unavailable(f"too much memory: {bytes_text(temporary * growing)} expected")
 
 
 def seconds_a_step(epoch, budget: float) -> tuple[int, float]:
     """(steps that were run, seconds of one)"""
+    from mammojax.evaluation.timing import timed
+
     epoch.run(1)  # compiles
     steps = min(epoch.steps, max(1, int(budget / timed(lambda: epoch.run(1)))))
     return steps, min(timed(lambda: epoch.run(steps)) for _ in range(3)) / steps
@@ -210,7 +196,7 @@ def epochs(measured: Measurements, sizes: list[int], rate: float, capacities: li
     """
     from mammojax.evaluation.loss_epoch import EpochSteps
     from mammojax.evaluation.loss_reference import reference
-    from mammojax.evaluation.loss_tables import seconds_text
+    from mammojax.evaluation.tables import seconds_text
 
     rows, slow = [], set()
     for size in sizes:
@@ -254,7 +240,7 @@ def epochs(measured: Measurements, sizes: list[int], rate: float, capacities: li
 def bars(measured: Measurements, limit: int, peers: list[str]) -> list[tuple[str, str, str]]:
     """(what, bar, measured): what the logistic loss must hold on two CPU cores, ratios within this run."""
     from mammojax.evaluation.loss_figures import NAMES, fitted_slope
-    from mammojax.evaluation.loss_tables import bytes_text
+    from mammojax.evaluation.tables import bytes_text
 
     def row(program, size, positives, distribution="normal"):
         return measured.found(program, size, positives, distribution) if size <= limit else None
@@ -386,6 +372,7 @@ def main(arguments: list[str]) -> None:
     from mammojax.errors import UserError
     from mammojax.evaluation import loss_peers
     from mammojax.evaluation.loss_tables import document
+    from mammojax.evaluation.timing import device_name
     from mammojax.losses.surrogates import NAMES
 
     for flag, given, known in (
@@ -401,7 +388,7 @@ def main(arguments: list[str]) -> None:
     with run.writing(out / "measurements.csv", "w"):  # a folder that cannot be written is found out now
         pass
     measured = Measurements(SURROGATE.value, REPEATS.value, BUDGET.value)
-    device = loss_peers.device_name()
+    device = device_name()
     say(f"device: {device}")
     for rate in rates if "sweep" in PART.value else ():
         for size in sizes:

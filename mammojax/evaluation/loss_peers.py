@@ -4,24 +4,17 @@ Each is prepared for given scores and called without arguments: only the computa
 A peer gets the loss in the words of its own documentation, and its classes already apart where it wants them so.
 """
 
-import contextlib
 import functools
-import os
-import platform
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mammojax.evaluation.timing import Unavailable, device_name
 from mammojax.losses import pairwise_auc_loss
 from mammojax.losses.pairwise import IMPLEMENTATIONS
-
-
-class Unavailable(Exception):
-    """Why a program cannot be run here, for the reader of the table."""
 
 
 class Prepared(NamedTuple):
@@ -59,46 +52,6 @@ def exp_and_sum(scores: np.ndarray) -> Callable[[], object]:
     scores = jnp.asarray(scores)
     compiled = jax.jit(lambda s: jnp.sum(jnp.exp(s))).lower(scores).compile()
     return lambda: jax.block_until_ready(compiled(scores))
-
-
-def device_name() -> str:
-    """The device that JAX computes on; of a CPU its model and the number of cores that may be used."""
-    device = jax.devices()[0]
-    if device.platform != "cpu":
-        return f"{device.platform} {device.device_kind}"
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"cpu {model}, {cores} cores"
-
-
-def available_bytes() -> float:
-    """Memory that may be filled: half of what is free on the device."""
-    stats = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return (stats["bytes_limit"] - stats.get("bytes_in_use", 0)) / 2
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024 / 2
-    except (OSError, StopIteration):
-        return 4e9
-
-
-def memory_growth(call) -> tuple[object, int | None]:
-    """(result, bytes by which the peak of the process lies above its size before); None where Linux does not say."""
-
-    def status(field):
-        return int(Path("/proc/self/status").read_text().partition(field)[2].split()[0]) * 1024
-
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        before = status("VmRSS:")
-    except (OSError, IndexError, ValueError):
-        return call(), None
-    result = call()
-    return result, max(0, status("VmHWM:") - before)
 
 
 @functools.lru_cache(maxsize=64)  # labels are data: one program serves every positive rate

@@ -1,38 +1,15 @@
 """The tables of the loss benchmark in Markdown: what must hold, the sweep, an epoch, and what was skipped."""
 
-import contextlib
-from importlib import metadata
-
 from mammojax.evaluation.loss_figures import fitted_slope
+from mammojax.evaluation.tables import bytes_text, markdown_table, seconds_text, versions
 from mammojax.losses import choose_implementation
-
-
-def seconds_text(x: float) -> str:
-    for unit, name in ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms")):
-        if x >= unit:
-            return f"{x / unit:.3g} {name}"
-    return f"{x * 1e6:.3g} µs"
-
-
-def bytes_text(x: float | None) -> str:
-    if x is None:
-        return "n/a"
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if x >= unit:
-            return f"{x / unit:.3g} {name}"
-    return f"{x:.0f} B"
-
-
-def _table(head: list[str], rows: list) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
 
 
 def _by_size(rows: list[dict], show) -> str:
     """A table of programs by numbers of scores."""
     sizes, programs = (list(dict.fromkeys(row[key] for row in rows)) for key in ("scores", "program"))
     found = {(row["program"], row["scores"]): show(row) for row in rows}
-    return _table(
+    return markdown_table(
         ["program", *(f"{size:,}" for size in sizes)],
         [[name, *(found.get((name, size), "skipped") for size in sizes)] for name in programs],
     )
@@ -54,19 +31,15 @@ def document(
     rows: measurements, those of a sweep with their positive `rate`. epoch_rows: way, samples, seconds, error. bar_rows:
     (what, bar, measured). skipped: (where, program, why).
     """
-    versions = []
-    for name in ("jax", "torch", "rax", "libauc", "pykeops"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions.append(f"{name} {metadata.version(name)}")
     sizes = sorted({row["scores"] for row in rows})
     auto = ", ".join(f"{choose_implementation(size, surrogate)[0]} at {size:,}" for size in sizes)
     parts = [
         f"# Pairwise AUC loss, {surrogate}\n",
-        f"`{command}`\n\nDevice: {device}. {', '.join(versions)}. Value and gradient of the mean over all pairs, "
+        f"`{command}`\n\nDevice: {device}. {versions('jax', 'torch', 'rax', 'libauc', 'pykeops')}. Value and gradient of the mean over all pairs, "
         f"float32; best of up to {repeats} repeats taken in turns. `auto` takes {auto}.\n",
     ]
     if bar_rows:
-        parts += ["## What must hold\n", _table(["what", "bar", "measured"], bar_rows)]
+        parts += ["## What must hold\n", markdown_table(["what", "bar", "measured"], bar_rows)]
     swept = [row for row in rows if row["part"] == "sweep"]
     for rate in dict.fromkeys(row["rate"] for row in swept):
         rows = [row for row in swept if row["rate"] == rate]
@@ -92,7 +65,7 @@ def document(
             "of so many scores a class; both the time of a step (loss, gradient, update of the buffers) times the steps. "
             "tiled, fast: all pairs at once. The error is that of the whole gradient, ||g - g64|| / ||g64||; scores do not "
             f"age here. Slopes over the last two decades: {', '.join(slopes)}.\n",
-            _table(
+            markdown_table(
                 ["samples", "way", "time of the epoch", "relative error of the gradient"],
                 [
                     [f"{r['samples']:,}", r["way"], seconds_text(r["seconds"]), f"{r['error']:.2g}"]
@@ -100,5 +73,5 @@ def document(
                 ],
             ),
         ]
-    left_out = _table(["where", "program", "why"], skipped) if skipped else "Nothing.\n"
+    left_out = markdown_table(["where", "program", "why"], skipped) if skipped else "Nothing.\n"
     return "\n".join([*parts, "## Skipped\n", left_out])
