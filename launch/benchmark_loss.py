@@ -3,7 +3,7 @@
 Value and gradient of one loss over all pairs, checked against float64 before they are timed. Writes into --out:
 measurements.csv (a row a measurement), benchmark.md (the tables), sweep.png (time and memory against the number of
 scores) and epoch.png (what an epoch costs with every pair, with a sub-sample, and in linear time, and how far the
-gradient is off). What takes too long, needs too much memory or is not installed is skipped, and said so at the end.
+gradient is off), cells.png (how the linear-time sum sees the axis). What takes too long, needs too much memory or is not installed is skipped, and said so at the end.
 
 Examples:
   python -m launch.benchmark_loss --out=benchmark
@@ -26,7 +26,9 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # peers need me
 if __name__ == "__main__":
     OUT = flags.DEFINE_string("out", "benchmark", "folder of the results")
     PART = flags.DEFINE_list(
-        "part", "sweep,epoch,bars", "sweep: all sizes; epoch: eq. (3); bars: what must hold"
+        "part",
+        "sweep,epoch,bars",
+        "sweep: all sizes; epoch: eq. (3); bars: what must hold; crossover: where `fast` wins",
     )
     SIZES = flags.DEFINE_list(
         "sizes", "1e2,1e3,1e4,1e5,1e6,1e7", "numbers of scores; no part goes beyond the last"
@@ -45,139 +47,10 @@ if __name__ == "__main__":
         "budget_seconds", 3.0, "for all repeats of a program at a size", lower_bound=0.01
     )
 
-PARTS = ("sweep", "epoch", "bars")
+PARTS = ("sweep", "epoch", "bars", "crossover")
 SHORTEST_EPOCH = 256  # samples: eight batches
+CROSSOVER_SIZES = (100, 300, 500, 700, 1000, 1500, 2000, 3000, 5000)
 DRAWS = 8  # reservoirs over which the error of the gradient is taken
-WRONG = 1e-2  # a relative error from which a program is said to compute something else
-COLUMNS = ["part", "program", "surrogate", "distribution", "scores", "positives", "negatives", "device"]
-COLUMNS += ["milliseconds", "ns_per_score", "gb_per_s", "repeats", "loss_error", "gradient_error"]
-COLUMNS += ["gradient_vector_error", "reference", "temporary_bytes", "memory_source"]
-
-
-def drawn(size: int, positives: int, distribution: str = "normal"):
-    """(scores float32[n], labels int32[n]): the positives one unit above the negatives, the classes mixed."""
-    import numpy as np
-
-    generator = np.random.default_rng([size, positives])
-    labels = np.zeros(size, np.int32)
-    labels[generator.choice(size, positives, replace=False)] = 1
-    noise = generator.normal(size=size) if distribution == "normal" else generator.standard_cauchy(size)
-    return (noise + labels).astype(np.float32), labels
-
-
-class Measurements:
-    """Rows of measurements, what they tell of the next size, and (where, program, reason) of what was left out."""
-
-    def __init__(self, surrogate: str, repeats: int, budget: float):
-        self.surrogate, self.repeats, self.budget = surrogate, repeats, budget
-        self.rows, self.skipped, self.last = [], [], {}
-
-    def skip(self, where: str, program: str, reason: object) -> None:
-        self.skipped.append((where, program, " ".join(str(reason).split())[:200]))
-
-    def found(
-        self, program: str, size: int, positives: int, distribution: str = "normal", part: str = "bars"
-    ):
-        """The row of a program at a size, measured now or before; None if it was skipped."""
-        wanted = (program, size, positives, distribution)
-        for row in self.rows:
-            if (row["program"], row["scores"], row["positives"], row["distribution"]) == wanted:
-                return row
-        return self.measure(part, [program], size, positives, distribution).get(program)
-
-    def measure(
-        self, part: str, programs: list[str], size: int, positives: int, distribution: str = "normal"
-    ) -> dict[str, dict]:
-        """program -> row, of those that can be run at this size; each is checked, then all are timed in turns."""
-        from mammojax.evaluation import loss_peers
-        from mammojax.evaluation.loss_reference import reference, relative_errors
-        from mammojax.evaluation.tables import bytes_text, seconds_text
-        from mammojax.evaluation.timing import (
-            Unavailable,
-            available_bytes,
-            best_of,
-            device_name,
-            memory_growth,
-        )
-
-        where = f"{size:,} scores, {positives:,} positive, {distribution}"
-        scores, labels = drawn(size, positives, distribution)
-        truth, calls, rows = None, {}, {}
-        for name in (name for name in programs if name != "exp_sum"):
-            try:
-                self._check_cost(name, size, positives)
-                program = loss_peers.prepare(name, scores, labels, self.surrogate)
-                if (program.temporary or 0) > available_bytes():
-                    raise Unavailable(f"too much memory: {bytes_text(program.temporary)} temporary")
-                result, grown = memory_growth(program.call)
-            except Unavailable as error:
-                self.skip(where, name, error)
-                continue
-            except Exception as error:  # another program's failure must not end the sweep
-                if name in loss_peers.IMPLEMENTATIONS and not isinstance(error, ValueError):
-                    raise
-                self.skip(where, name, f"{type(error).__name__}: {error}")
-                continue
-            truth = truth or reference(scores, labels, self.surrogate)
-            loss_error, whole, worst = relative_errors(*program.unpacked(result), truth)
-            if not (loss_error < WRONG and whole < WRONG):  # NaN is neither
-                self.skip(
-                    where, name, f"wrong: the loss is off by {loss_error:.1g}, its gradient by {whole:.1g}"
-                )
-                continue
-            calls[name] = program.call
-            stated = program.temporary is not None
-            rows[name] = {
-                "device": program.device,
-                "loss_error": f"{loss_error:.2g}",
-                "gradient_error": f"{worst:.2g}",
-                "gradient_vector_error": f"{whole:.2g}",
-                "reference": truth.method,
-                "temporary_bytes": program.temporary if stated else grown,
-                "memory_source": "compiled program"
-                if stated
-                else "process peak"
-                if grown is not None
-                else "n/a",
-            }
-        calls["exp_sum"] = loss_peers.exp_and_sum(scores)
-        rows["exp_sum"] = {"device": device_name()}
-        for name, (seconds, repeats) in best_of(calls, self.repeats, self.budget).items():
-            self.last[name] = (size, positives, seconds, rows[name].get("temporary_bytes"))
-            rows[name] |= {
-                "part": part,
-                "program": name,
-                "surrogate": self.surrogate,
-                "distribution": distribution,
-                "scores": size,
-                "positives": positives,
-                "negatives": size - positives,
-                "milliseconds": float(f"{seconds * 1e3:.4g}"),
-                "ns_per_score": float(f"{seconds / size * 1e9:.4g}"),
-                # the least that must move: scores and labels read, the gradient written
-                "gb_per_s": float(f"{(4 if name == 'exp_sum' else 12) * size / seconds / 1e9:.3g}"),
-                "repeats": repeats,
-            }
-        self.rows += rows.values()
-        say(f"{where}: " + ", ".join(f"{n} {seconds_text(r['milliseconds'] / 1e3)}" for n, r in rows.items()))
-        return rows
-
-    def _check_cost(self, name: str, size: int, positives: int) -> None:
-        """Raises Unavailable if the program's last size tells that this one takes too much."""
-        from mammojax.evaluation.tables import bytes_text, seconds_text
-        from mammojax.evaluation.timing import Unavailable, available_bytes
-
-        if name not in self.last:
-            return
-        size_before, positives_before, seconds, temporary = self.last[name]
-        pairs = positives * (size - positives) / (positives_before * (size_before - positives_before))
-        growing = size / size_before if name == "fast" else pairs
-        if seconds * growing > self.budget:
-            raise Unavailable(
-                f"too slow: {seconds_text(seconds * growing)} expected, --budget_seconds={self.budget:g}"
-            )
-        if name in ("torch", "libauc") and (temporary or 0) * growing > available_bytes():
-            raise Unavailable(f"too much memory: {bytes_text(temporary * growing)} expected")
 
 
 def seconds_a_step(epoch, budget: float) -> tuple[int, float]:
@@ -189,12 +62,13 @@ def seconds_a_step(epoch, budget: float) -> tuple[int, float]:
     return steps, min(timed(lambda: epoch.run(steps)) for _ in range(3)) / steps
 
 
-def epochs(measured: Measurements, sizes: list[int], rate: float, capacities: list[int]) -> list[dict]:
+def epochs(measured, sizes: list[int], rate: float, capacities: list[int]) -> list[dict]:
     """Rows of way, samples, seconds, error: eq. (3) with all scores, with reservoirs, and all pairs at once.
 
     An epoch of eq. (3) is the measured time of a step times the number of steps.
     """
     from mammojax.evaluation.loss_epoch import EpochSteps
+    from mammojax.evaluation.loss_measurements import drawn
     from mammojax.evaluation.loss_reference import reference
     from mammojax.evaluation.tables import seconds_text
 
@@ -225,7 +99,7 @@ def epochs(measured: Measurements, sizes: list[int], rate: float, capacities: li
                 }
             )
         for way in ("tiled", "fast"):
-            row = measured.found(way, size, positives, part="epoch")
+            row = measured.found("epoch", way, size, positives)
             if row:
                 seconds, error = row["milliseconds"] / 1e3, float(row["gradient_vector_error"])
                 rows.append({"way": way, "samples": size, "seconds": seconds, "error": error})
@@ -237,13 +111,13 @@ def epochs(measured: Measurements, sizes: list[int], rate: float, capacities: li
     return rows
 
 
-def bars(measured: Measurements, limit: int, peers: list[str]) -> list[tuple[str, str, str]]:
+def bars(measured, limit: int, peers: list[str]) -> list[tuple[str, str, str]]:
     """(what, bar, measured): what the logistic loss must hold on two CPU cores, ratios within this run."""
     from mammojax.evaluation.loss_figures import NAMES, fitted_slope
     from mammojax.evaluation.tables import bytes_text
 
     def row(program, size, positives, distribution="normal"):
-        return measured.found(program, size, positives, distribution) if size <= limit else None
+        return measured.found("bars", program, size, positives, distribution) if size <= 1.1 * limit else None
 
     def text(form, *rows):
         return form(*rows) if all(rows) else "not measured"
@@ -252,16 +126,16 @@ def bars(measured: Measurements, limit: int, peers: list[str]) -> list[tuple[str
         return f"{slow['milliseconds'] / quick['milliseconds']:.4g} x"
 
     together = measured.measure("bars", ["tiled", "fast", *peers], 11_000, 1_000) if limit >= 11_000 else {}
-    rivals = sorted((together[name] for name in peers if name in together), key=lambda r: r["milliseconds"])
-    rivals = rivals[:1] + [r for r in rivals[1:] if r["program"] == "torch"]
+    others = [name for name in peers if name in together and name != "jax"]
+    fastest = min(others, key=lambda name: together[name]["milliseconds"], default=None)
     table = []
     for name, bar in (("tiled", 12), ("fast", 150)):
-        for i, rival in enumerate(rivals or [None]):
-            against = (
-                f"{NAMES[rival['program']]}{', the fastest peer' if i == 0 else ''}" if rival else "no peer"
-            )
-            shown = text(ratio, rival, together.get(name))
-            table.append((f"P = 1,000, N = 10,000: {name} against {against}", f">= {bar} x", shown))
+        rival = f"{NAMES[fastest]}, the fastest other library" if fastest else "no other library"
+        shown = text(ratio, together.get(fastest), together.get(name))
+        table.append((f"P = 1,000, N = 10,000: {name} against {rival}", f">= {bar} x", shown))
+    for name in ("tiled", "fast"):
+        shown = text(ratio, together.get("jax"), together.get(name))
+        table.append((f"the same: {name} against a broadcast in JAX", "", shown))
     decades = [row("fast", 10**k, 10 ** (k - 1)) for k in (5, 6, 7)]
     most, most_cauchy = (row("fast", 11 * 10**6, 10**6, draw) for draw in ("normal", "cauchy"))
     slope = text(
@@ -288,7 +162,7 @@ def bars(measured: Measurements, limit: int, peers: list[str]) -> list[tuple[str
             text(lambda r: f"{r['milliseconds']:.3g} ms", most),
         ),
         ("the same, heavy tails (Cauchy)", "<= 2 x", text(ratio, most_cauchy, most)),
-        ("1e6 scores, heavy tails", "<= 2 x", text(ratio, row("fast", 10**6, 10**5, "cauchy"), decades[1])),
+        ("1e6 scores, heavy tails", "", text(ratio, row("fast", 10**6, 10**5, "cauchy"), decades[1])),
         (
             "tiled, P = 1e4, N = 1e5: temporary memory",
             "< 16 MB",
@@ -321,8 +195,31 @@ def bars(measured: Measurements, limit: int, peers: list[str]) -> list[tuple[str
     return table
 
 
-def draw(out: Path, measured: Measurements, rate: float, epoch_rows: list[dict], device: str) -> None:
-    """sweep.png and epoch.png, each if its part was measured."""
+def crossovers(measured) -> list[tuple[str, str, str]]:
+    """(surrogate, scores from which `fast` takes less time than `tiled`, what `auto` does), 10% positives."""
+    from mammojax.evaluation.loss_measurements import Measurements
+    from mammojax.losses.pairwise import choose_implementation
+    from mammojax.losses.surrogates import NAMES
+
+    table = []
+    for surrogate in NAMES:
+        here = Measurements(surrogate, measured.repeats, measured.budget, say)
+        wins = []
+        for size in CROSSOVER_SIZES:
+            rows = here.measure("crossover", ["tiled", "fast"], size, size // 10)
+            wins.append(rows["fast"]["milliseconds"] < rows["tiled"]["milliseconds"])
+        measured.rows += here.rows
+        measured.skipped += here.skipped
+        # the first size from which it wins at every one
+        lost = max((k for k, won in enumerate(wins) if not won), default=-1)
+        found = f"{CROSSOVER_SIZES[lost + 1]:,}" if lost + 1 < len(wins) else f"above {CROSSOVER_SIZES[-1]:,}"
+        taken = [n for n in CROSSOVER_SIZES if choose_implementation(n, surrogate)[0] == "fast"]
+        table.append((surrogate, found, f"fast from {taken[0]:,} of these sizes on"))
+    return table
+
+
+def draw(out: Path, measured, rate: float, epoch_rows: list[dict], device: str) -> None:
+    """sweep.png and epoch.png, each if its part was measured, and cells.png, which explains `fast`."""
     from mammojax.evaluation import loss_figures
     from mammojax.evaluation.figures import save_figure
     from mammojax.evaluation.loss_epoch import BATCH
@@ -339,8 +236,11 @@ def draw(out: Path, measured: Measurements, rate: float, epoch_rows: list[dict],
     swept = [row | {"seconds": row["milliseconds"] / 1e3} for row in measured.rows if row.get("rate") == rate]
     what = f"Pairwise AUC loss ({measured.surrogate}), {100 * rate:g}% positives"
     if swept:
-        times, memory = (curves(swept, "program", "scores", y) for y in ("seconds", "temporary_bytes"))
+        times = curves(swept, "program", "scores", "seconds")
+        stated = [row for row in swept if row.get("memory_source") == "compiled program"]
+        memory = curves(stated, "program", "scores", "temporary_bytes")
         save_figure(loss_figures.sweep_figure(times, memory, f"{what}; {device}"), out / "sweep.png")
+    save_figure(loss_figures.cells_figure(), out / "cells.png")
     if epoch_rows:
         times, off = (curves(epoch_rows, "way", "samples", y) for y in ("seconds", "error"))
         title = f"{what}: value and gradient for every score once, batches of {BATCH}; {device}"
@@ -371,6 +271,7 @@ def main(arguments: list[str]) -> None:
     from mammojax import run
     from mammojax.errors import UserError
     from mammojax.evaluation import loss_peers
+    from mammojax.evaluation.loss_measurements import COLUMNS, Measurements
     from mammojax.evaluation.loss_tables import document
     from mammojax.evaluation.timing import device_name
     from mammojax.losses.surrogates import NAMES
@@ -387,7 +288,7 @@ def main(arguments: list[str]) -> None:
     out = Path(OUT.value)
     with run.writing(out / "measurements.csv", "w"):  # a folder that cannot be written is found out now
         pass
-    measured = Measurements(SURROGATE.value, REPEATS.value, BUDGET.value)
+    measured = Measurements(SURROGATE.value, REPEATS.value, BUDGET.value, say)
     device = device_name()
     say(f"device: {device}")
     for rate in rates if "sweep" in PART.value else ():
@@ -402,6 +303,7 @@ def main(arguments: list[str]) -> None:
         epoch_rows = epochs(measured, [n for n in sizes if n >= SHORTEST_EPOCH], rates[0], capacities)
     if "bars" in PART.value and measured.surrogate == "logistic":
         bar_rows = bars(measured, sizes[-1], PEERS.value)
+    crossover_rows = crossovers(measured) if "crossover" in PART.value else []
     with run.writing(out / "measurements.csv", "w") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
@@ -410,6 +312,7 @@ def main(arguments: list[str]) -> None:
         measured.rows,
         epoch_rows,
         bar_rows,
+        crossover_rows,
         measured.skipped,
         command=shlex.join(["python", "-m", "launch.benchmark_loss", *sys.argv[1:]]),
         device=device,

@@ -1,4 +1,4 @@
-"""The figures of the loss benchmark: time and memory against the number of scores, and the cost of an epoch."""
+"""The figures of the loss: time and memory against the number of scores, the cost of an epoch, and the sum over cells."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -71,32 +71,26 @@ def fitted_slope(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 
 def sweep_figure(times: Mapping[str, Curve], memory: Mapping[str, Curve], title: str) -> Figure:
-    """Time and temporary memory of value and gradient against the number of scores, fitted slopes in the legend.
+    """Time and temporary memory of value and gradient against the number of scores, the slopes of time in the legend.
 
     times: program -> (numbers of scores, seconds). memory: program -> (numbers of scores, bytes).
     """
     with matplotlib.rc_context(_STYLE):
-        figure, panels = _panels(9, 5.0)
+        figure, panels = _panels(9.5, 5.4)
+        handles = {}
         for axes, curves, ticks, name in zip(
             panels, (times, memory), (_SECONDS, _BYTES), ("Time of value and gradient", "Temporary memory")
         ):
             for program, (sizes, values) in curves.items():
                 colour, marker, line = _LOOKS[program]
-                label = NAMES[program] + _slope(sizes, values, " (slope {:.2f})")
-                axes.loglog(
-                    sizes,
-                    values,
-                    color=colour,
-                    marker=marker,
-                    linestyle=line,
-                    markersize=5,
-                    linewidth=1.6,
-                    label=label,
-                )
+                look = {"color": colour, "marker": marker, "linestyle": line}
+                (handle,) = axes.loglog(sizes, values, markersize=5, linewidth=1.6, **look)
+                if axes is panels[0]:
+                    handles[NAMES[program] + _slope(sizes, values, " (slope {:.2f})")] = handle
             axes.set(xlabel="Number of scores")
             axes.set_title(name)
             _named_ticks(axes, ticks)
-            axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+        figure.legend(handles.values(), handles, loc="outside lower center", fontsize=8.5, ncols=3)
         figure.suptitle(title, fontsize=9, x=0.01, ha="left", color="#555555")
     return figure
 
@@ -158,6 +152,38 @@ def epoch_figure(times: Mapping[str, Curve], errors: Mapping[str, Curve], title:
             },
         )
         figure.suptitle(title, fontsize=9, x=0.01, ha="left", color="#555555")
+    return figure
+
+
+def cells_figure() -> Figure:
+    """What a positive sees of the negatives under `fast`: near cells by polynomials, the rest by exp(x) and by lines."""
+    reach, width, shown = 16.0, 0.5, 30.0
+    x = np.linspace(-shown, shown, 2001)
+    regions = (
+        (-shown, -reach, "#0072B2", "far below", "$e^x$: one running sum,\ndecaying from cell to cell"),
+        (-reach, reach, "#D55E00", "near", "six moments of each cell,\none banded matrix product"),
+        (reach, shown, "#009E73", "far above", "$\\sigma = 1$, softplus $= x$:\ncounts and distances"),
+    )
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 4.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        axes.grid(visible=False)
+        for edge in np.arange(-shown, shown + width, width):
+            axes.axvline(edge, ymax=0.66, color="#bbbbbb", linewidth=0.35, zorder=0)
+        for low, high, colour, name, how in regions:
+            axes.axvspan(low, high, color=colour, alpha=0.09, linewidth=0)
+            middle = (low + high) / 2
+            axes.text(middle, 1.62, name, color=colour, ha="center", weight="bold", fontsize=11)
+            axes.text(middle, 1.36, how, color=colour, ha="center", fontsize=9.5)
+        axes.plot(x, 1 / (1 + np.exp(-x)), color="#222222", linewidth=2)
+        axes.plot(x, np.logaddexp(0, x) / 30, color="#222222", linewidth=2, linestyle="--")
+        axes.text(-13, 0.09, "slope of a pair, $\\sigma(x)$", color="#222222", fontsize=9.5)
+        axes.text(10.5, 0.16, "cost of a pair, softplus(x) / 30", color="#222222", fontsize=9.5)
+        axes.plot(0, -0.06, marker="^", color="#222222", markersize=9, clip_on=False)
+        axes.text(0.9, -0.1, "the positive", color="#222222", fontsize=9.5, ha="left")
+        axes.set(xlim=(-shown, shown), ylim=(-0.15, 1.8), yticks=[0, 1])
+        axes.set_xlabel("x: a negative score minus the positive one, in cells half a unit wide")
     return figure
 
 

@@ -192,7 +192,7 @@ def _in_torch(scores, labels, inputs, loss):
 
     def unpacked(result):
         parts = [part.detach().cpu().numpy() for part in result[1]]
-        return float(result[0]), parts[0].ravel() if len(parts) == 1 else _together(labels, parts)
+        return float(result[0].detach()), parts[0].ravel() if len(parts) == 1 else _together(labels, parts)
 
     on = device_name() if device == "cpu" and jax.default_backend() == "cpu" else f"{device} (torch)"
     return Prepared(call, unpacked, None, on)

@@ -19,6 +19,7 @@ def document(
     rows: list[dict],
     epoch_rows: list[dict],
     bar_rows: list[tuple[str, str, str]],
+    crossover_rows: list[tuple[str, str, str]],
     skipped: list[tuple[str, str, str]],
     *,
     command: str,
@@ -29,7 +30,7 @@ def document(
     """The Markdown of a benchmark.
 
     rows: measurements, those of a sweep with their positive `rate`. epoch_rows: way, samples, seconds, error. bar_rows:
-    (what, bar, measured). skipped: (where, program, why).
+    (what, bar, measured). crossover_rows: (surrogate, scores, choice). skipped: (where, program, why).
     """
     sizes = sorted({row["scores"] for row in rows})
     auto = ", ".join(f"{choose_implementation(size, surrogate)[0]} at {size:,}" for size in sizes)
@@ -72,6 +73,11 @@ def document(
                     for r in epoch_rows
                 ],
             ),
+        ]
+    if crossover_rows:
+        parts += [
+            "## Where `fast` overtakes `tiled`\n\n10% positives:\n",
+            markdown_table(["surrogate", "from so many scores on", "`auto` takes"], crossover_rows),
         ]
     left_out = markdown_table(["where", "program", "why"], skipped) if skipped else "Nothing.\n"
     return "\n".join([*parts, "## Skipped\n", left_out])
