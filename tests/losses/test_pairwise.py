@@ -271,10 +271,16 @@ def test_the_library_imports_jax_and_numpy_alone():
     assert float(done.stdout) == pytest.approx((np.log1p(np.exp(-3)) + np.log1p(np.exp(-1.5))) / 2, rel=1e-6)
 
 
-def test_the_examples_in_the_docstrings_are_true():
+def test_the_examples_in_the_docstrings_and_in_the_docs_are_true():
     import doctest
+    from pathlib import Path
 
-    from mammojax.losses import pairwise
+    from mammojax.losses import pairwise, pointwise
 
-    result = doctest.testmod(pairwise)
-    assert result.attempted >= 3 and result.failed == 0
+    # the package's function hides the module of the same name
+    for module in (pairwise, pointwise, sys.modules["mammojax.losses.auc"]):
+        result = doctest.testmod(module)
+        assert result.attempted >= 1 and result.failed == 0, module
+    page = Path(__file__).parents[2] / "docs/losses.md"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.attempted >= 15 and result.failed == 0
