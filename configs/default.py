@@ -46,6 +46,7 @@ def get_config() -> config_dict.ConfigDict:
     config.model.tap = ""  # the layer that the representation is taken from; "" for the backbone's default
     config.model.np = 15  # cells a side of the representation
     config.model.max_side = 0  # longest side in pixels that is scanned, larger crops are reduced; 0: no limit
+    config.model.precision = "float32"  # of the scanning network's products, or bfloat16; the rest is float32
     config.model.filters = (256, 128, 256)  # the classifier's convolutions
     config.model.hidden = (512, 512)  # its fully connected layers
     config.model.dropout = 0.0
@@ -54,6 +55,7 @@ def get_config() -> config_dict.ConfigDict:
     config.scan.representations = (
         ""  # the cache; "" for RUN/representations; share it between runs to scan once
     )
+    config.scan.cache = "float16"  # the type in which representations are kept: float16, bfloat16 or float32
     config.scan.batch = 0  # images a step; 0: 1 on a CPU, 16 on an accelerator
     config.scan.copies = 1  # representations of each image: 1 plain plus copies - 1 augmented ones
     config.scan.workers = 0  # reading processes; 0 reads with threads
@@ -72,7 +74,7 @@ def get_config() -> config_dict.ConfigDict:
     config.loss.implementation = "auto"  # materialized, tiled, fast or auto
     config.loss.margin = 0.0
     config.loss.temperature = 1.0
-    config.loss.two_pass_batches = 0  # batches a step of two_pass; 0: a whole epoch
+    config.loss.two_pass_batches = 0  # batches a step of two_pass in stage one; 0: a whole epoch
 
     config.training = config_dict.ConfigDict()
     config.training.epochs = 20
@@ -88,9 +90,13 @@ def get_config() -> config_dict.ConfigDict:
 
     config.finetune = config_dict.ConfigDict()
     config.finetune.epochs = 0  # stage two, both networks merged; 0: none
-    config.finetune.batch = 2
+    config.finetune.batch = 2  # images that are in memory at a time
+    config.finetune.microbatches = (
+        1  # batches that share one loss (any loss) and make one step; 0: a whole epoch
+    )
     config.finetune.learning_rate = 3e-5
     config.finetune.scanning_rate = 0.1  # factor of the learning rate for the scanning network
+    config.finetune.frozen = 0  # layers of the scanning network, from the pixels on, that are not trained
 
     config.crossval = config_dict.ConfigDict()
     config.crossval.folds = 5

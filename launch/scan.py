@@ -13,9 +13,11 @@ from launch.command_line import say, track
 
 
 def network(config):
-    """The pretrained scanning network of a configuration."""
+    """The pretrained scanning network of a configuration; UserError for types that it cannot be scanned with."""
     from mammojax.models.scanning import load_backbone
+    from mammojax.training.representations import check_types
 
+    check_types(config.model.precision, config.scan.cache)
     return load_backbone(
         config.model.backbone,
         tap=config.model.tap or None,
@@ -52,6 +54,8 @@ def scanned(config, records, net):
         seed=config.seed,
         batch=batch_size(config),
         workers=config.scan.workers,
+        precision=config.model.precision,
+        cache=config.scan.cache,
         track=track,
         say=say,
     )
@@ -70,6 +74,10 @@ def main(config, arguments: list[str]) -> None:
     cache = scanned(config, records, net)
     say(
         f"{len(cache)} representations of {' x '.join(map(str, cache.shape))}, {cache.copies} copies, in {cache.folder}"
+    )
+    say(
+        f"  kept as {cache.cache}; rounding changes a value by {cache.rounding.root_mean_square:.2g} of its channel's "
+        f"deviation (root mean square), {cache.rounding.worst:.2g} at worst"
     )
     for text in cache.plans:
         say(f"  plan: {text}")

@@ -36,7 +36,7 @@ def inputs(config, arms, records, net) -> dict:
     """What the cells of these arms read: representations (stage one), features (baseline 1), plans (stage two)."""
     from launch.scan import cache_folder, scanned
     from mammojax.evaluation import cells
-    from mammojax.models.scanning import plan
+    from mammojax.training.representations import record_plans
     from mammojax.training.whole_image import whole_image_features
 
     for arm in arms:
@@ -47,27 +47,23 @@ def inputs(config, arms, records, net) -> dict:
     if set(arms) - {cells.BASELINE}:
         read["representations"] = scanned(config, records, net)
     if any(arm.endswith(cells.FINETUNED) for arm in arms):
-        read["plans"] = [
-            plan(
-                (r.height, r.width),
-                net.backbone,
-                config.model.np,
-                tap=net.tap,
-                max_side=config.model.max_side or None,
-            )
-            for r in records.records
-        ]
+        read["plans"] = record_plans(
+            records, net, np_=config.model.np, max_side=config.model.max_side or None
+        )
     return read
 
 
 def recipes(config) -> tuple:
-    """(`Recipe`, `PairLoss`) of a configuration; UserError for settings that cannot be trained with."""
+    """(`Recipe`, `PairLoss`, `Finetuning`) of a configuration; UserError for settings that cannot be trained with."""
     from mammojax.evaluation import cells
 
     classifier = {name: getattr(config.model, name) for name in ("filters", "hidden", "dropout")}
-    made = cells.Recipe(**config.training.to_dict(), **classifier), cells.PairLoss(**config.loss.to_dict())
-    cells.check_settings(*made)
-    return made
+    recipe = cells.Recipe(**config.training.to_dict(), **classifier)
+    pair_loss = cells.PairLoss(**config.loss.to_dict())
+    finetuning = cells.Finetuning(**config.finetune.to_dict())
+    cells.check_settings(recipe, pair_loss)
+    cells.check_finetuning(finetuning, config.model.backbone)
+    return recipe, pair_loss, finetuning
 
 
 def cell(config, arm: str, parts, records, read: dict) -> Path:
@@ -79,7 +75,7 @@ def cell(config, arm: str, parts, records, read: dict) -> Path:
     if arm == cells.BASELINE:
         features, key = read["features"]
         return cells.baseline_cell(*where, features, features_key=key, **about)
-    recipe, pair_loss = recipes(config)
+    recipe, pair_loss, finetuning = recipes(config)
     if not arm.endswith(cells.FINETUNED):
         return cells.train_cell(
             *where, read["representations"], recipe=recipe, pair_loss=pair_loss, track=track, **about
@@ -91,9 +87,10 @@ def cell(config, arm: str, parts, records, read: dict) -> Path:
         read["plans"],
         recipe=recipe,
         pair_loss=pair_loss,
-        finetuning=cells.Finetuning(**config.finetune.to_dict()),
+        finetuning=finetuning,
         track=track,
         augmentation=Augmentation(**config.augmentation.to_dict()),
+        precision=config.model.precision,
         workers=config.scan.workers,
         **about,
     )

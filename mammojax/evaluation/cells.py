@@ -43,7 +43,7 @@ LOSSES = ("bce", "weighted_bce", "auc")  # baseline 2, its class-weighted form, 
 FINETUNED = "_finetuned"  # suffix: stage two on top of the arm of this name
 ARMS = (BASELINE, *LOSSES, *(name + FINETUNED for name in LOSSES))
 CLASSIFIER_FILE, MERGED_FILE, SVM_FILE = "classifier.safetensors", "merged.safetensors", "svm.npz"
-FORM = 1  # raise when training or scoring changes what a cell holds
+FORM = 2  # raise when training or scoring changes what a cell holds
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class PairLoss:
-    """The AUC arm's loss; see `auc_objective`. two_pass_batches: batches a step of `two_pass`, 0 for a whole epoch."""
+    """The AUC arm's loss; see `auc_objective`. two_pass_batches: batches a step of `two_pass` in stage one, 0 for a whole
+    epoch."""
 
     pairs: str
     policy: str
@@ -86,12 +87,18 @@ class PairLoss:
 
 @dataclass(frozen=True)
 class Finetuning:
-    """Stage two: epochs, images a step, peak learning rate, and the factor of it for the scanning network."""
+    """Stage two: epochs, images in a batch, peak learning rate, and the factor of it for the scanning network.
+
+    frozen: layers of the scanning network, from the pixels on, that are not trained; see `freeze`. microbatches: batches
+    whose images share one loss and make one step, of any plans and with the memory of one; 0 for all of an epoch.
+    """
 
     epochs: int
     batch: int
     learning_rate: float
     scanning_rate: float
+    frozen: int = 0
+    microbatches: int = 1
 
 
 def check_arm(arm: str) -> None:
@@ -116,6 +123,19 @@ def check_settings(recipe: Recipe, pair_loss: PairLoss) -> None:
         objective.loss(np.zeros(2, np.float32), feeding.Batch(None, two, two, two >= 0), objective.buffers)
     except ValueError as error:
         raise UserError(f"config.loss: {error}") from error
+
+
+def check_finetuning(finetuning: Finetuning, backbone: str) -> None:
+    """UserError for settings of stage two that a network on this backbone cannot be trained with."""
+    from mammojax.models.mammogram_net import check_frozen
+    from mammojax.models.plans import backbone_module
+
+    for name, least in (("epochs", 0), ("batch", 1), ("scanning_rate", 0), ("microbatches", 0)):
+        if getattr(finetuning, name) < least:
+            raise UserError(
+                f"config.finetune.{name} is {getattr(finetuning, name)}; expected at least {least}"
+            )
+    check_frozen(finetuning.frozen, backbone_module(backbone).BACKBONE)
 
 
 def describe_cell(folder: Path) -> str:
@@ -270,6 +290,7 @@ def finetune_cell(
     finetuning: Finetuning,
     augmentation: Augmentation,
     seed: int,
+    precision: str = "float32",
     workers: int = 0,
     say: Callable[[str], None] = lambda text: None,
     track: Callable = lambda it, **_: it,
@@ -277,9 +298,9 @@ def finetune_cell(
     """Stage two on top of a finished stage-one cell: both networks merged in one graph and trained from pixels.
 
     arm: such as "auc_finetuned". network: the pretrained scanning network (not changed). plans: of every record.
-    Files as of `train_cell`, with merged.safetensors.
+    precision: of its products, as of `scan_records`. Files as of `train_cell`, with merged.safetensors.
     """
-    from mammojax.models.mammogram_net import MammogramNet
+    from mammojax.models.mammogram_net import MammogramNet, freeze
 
     base = arm.removesuffix(FINETUNED)
     start = cell_folder(directory, base, parts.fold)
@@ -292,13 +313,16 @@ def finetune_cell(
         network=network.identity,
         loss=loss,
         seed=seed,
+        precision=precision,
         form=FORM,
     )
     if not _begin(folder, cell_key, say):
         return folder
     labels = records.labels
     here = stream(seed, "finetune", parts.fold)
-    model = MammogramNet(copy.deepcopy(network), load_classifier(start))
+    scanning = copy.deepcopy(network)
+    freeze(scanning, finetuning.frozen)
+    model = MammogramNet(scanning, load_classifier(start), dtype=precision)
     feed = functools.partial(
         feeding.pixel_batches, records, labels=labels, plans=plans, batch=finetuning.batch, workers=workers
     )
@@ -317,8 +341,10 @@ def finetune_cell(
             "held_out_auc": auc(scores(score, parts.held_out), labels[parts.held_out]),  # for Figure 3 alone
         }
 
-    batches = feed(indices=parts.train, seed=stream(here, "shuffle"), augmentation=augmentation)
-    steps = finetuning.epochs * sum(1 for _ in feeding.plan_batches(parts.train, plans, finetuning.batch))
+    group = finetuning.microbatches
+    batches = feed(indices=parts.train, seed=stream(here, "shuffle"), augmentation=augmentation, group=group)
+    count = sum(1 for _ in feeding.plan_batches(parts.train, plans, finetuning.batch))
+    steps = finetuning.epochs * feeding.steps_per_epoch(count, batch=1, group=group)
     optimizer = make_optimizer(
         learning_rate=finetuning.learning_rate,
         steps=steps,
@@ -408,11 +434,14 @@ def load_classifier(folder: Path):
     return model
 
 
-def load_merged(folder: Path, network):
-    """The fine-tuned network of a finished stage-two cell, in evaluation mode; network: the pretrained one."""
+def load_merged(folder: Path, network, *, precision: str = "float32"):
+    """The fine-tuned network of a finished stage-two cell, in evaluation mode.
+
+    network: the pretrained one. precision: of its products, that of the run.
+    """
     from mammojax.models.mammogram_net import MammogramNet
 
-    model = MammogramNet(copy.deepcopy(network), build_saved(folder / MERGED_FILE))
+    model = MammogramNet(copy.deepcopy(network), build_saved(folder / MERGED_FILE), dtype=precision)
     saved.load_variables(folder / MERGED_FILE, model)
     model.eval()
     return model

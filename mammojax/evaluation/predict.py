@@ -94,6 +94,7 @@ def load_model(directory: Path, arm: str) -> Model:
     from flax import nnx
 
     from mammojax.models.scanning import load_backbone, plan, prepare_image, scan
+    from mammojax.training.representations import rounded
     from mammojax.training.whole_image import feature_function, resize
 
     cells.check_arm(arm)
@@ -118,11 +119,16 @@ def load_model(directory: Path, arm: str) -> Model:
             return np.asarray([float(s.scores(vector)[0]) for s in scorers])
     else:
         merged = arm.endswith(cells.FINETUNED)
-        nets = [cells.load_merged(f, network) if merged else cells.load_classifier(f) for f in folders]
+        precision = settings["precision"]
+        nets = [
+            cells.load_merged(f, network, precision=precision) if merged else cells.load_classifier(f)
+            for f in folders
+        ]
         halves = [nnx.split(net) for net in nets]
         scan_graph, scan_state = nnx.split(network)
         compiled_scan = jax.jit(
-            lambda state, x, p: scan(nnx.merge(scan_graph, state), x, p), static_argnums=2
+            lambda state, x, p: scan(nnx.merge(scan_graph, state), x, p, dtype=np.dtype(precision)),
+            static_argnums=2,
         )
         classify = jax.jit(lambda graph, state, *x: nnx.merge(graph, state)(*x), static_argnums=0)
         merged_score = jax.jit(
@@ -140,10 +146,9 @@ def load_model(directory: Path, arm: str) -> Model:
             pixels = prepare_image(image, bits, p)[None]
             if merged:
                 return np.asarray([float(merged_score(g, s, pixels, p)[0]) for g, s in halves])
-            cached = np.asarray(compiled_scan(scan_state, pixels, p)).astype(np.float16).astype(np.float32)
-            return np.asarray(
-                [float(classify(g, s, cached)[0]) for g, s in halves]
-            )  # float16: as in the cache
+            kept = rounded(np.asarray(compiled_scan(scan_state, pixels, p)), config["scan"]["cache"])
+            values = kept.astype(np.float32)  # what the cache of the run would have given back
+            return np.asarray([float(classify(g, s, values)[0]) for g, s in halves])
 
     calibrations = [Platt.from_json(run.read_json(f / "calibration.json")) for f in folders]
     return Model(scores, calibrations, config["data"]["margin"], config["data"]["for_processing"])

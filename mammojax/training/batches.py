@@ -1,9 +1,11 @@
 """Batches for the two stages: representations from the cache (stage one), pixels of crops (stage two).
 
-The order of epoch e is a function of the seed and e alone, so a resumed run sees what it would have seen.
+The order of epoch e is a function of the seed and e alone, so a resumed run sees what it would have seen. The batches of
+one optimiser step are a group.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import grain
 import numpy as np
@@ -124,32 +126,57 @@ def pixel_batches(
     batch: int,
     seed: int,
     augmentation: Augmentation | None = None,
+    group: int = 1,
     shuffle: bool = True,
     workers: int = 0,
-) -> Callable[[int], Iterator[tuple[Batch, ...]]]:
-    """batches(epoch) of prepared pixels; every batch has one plan, the order of batches is shuffled.
+) -> Callable[[int], Iterator[Collection[Batch]]]:
+    """batches(epoch) of prepared pixels, in groups of `group` batches (0: all); every batch has one plan, the order of
+    batches is shuffled.
 
-    plans: the plan of every record of `records`. The pairwise loss does not need both classes in a batch: the buffers
-    supply them.
+    plans: the plan of every record of `records`. A group of several batches reads its pixels each time it is gone
+    through, so that only a few are in memory at a time. The pairwise loss does not need both classes in a batch: the
+    buffers supply them.
     """
     slots = {int(i): slot for slot, i in enumerate(indices)}
 
-    def batches(epoch: int) -> Iterator[tuple[Batch, ...]]:
-        rng = np.random.default_rng([seed, epoch])
-        parts = list(plan_batches(rng.permutation(indices) if shuffle else indices, plans, batch))
-        if shuffle:
-            parts = [parts[k] for k in rng.permutation(len(parts))]
+    def read(parts, seed: int) -> Iterator[Batch]:
         elements = pipeline.crops(
             records,
             [i for _, chosen in parts for i in chosen],
             augmentation=augmentation,
             workers=workers,
-            seed=int(rng.integers(2**31)),
+            seed=seed,
             transform=Prepare(plans),
         )
         for plan, chosen in parts:
             inputs = [next(elements)["input"] for _ in chosen]
             values = {"inputs": inputs, "index": chosen, "slot": [slots[i] for i in chosen]}
-            yield (padded(values, labels, batch, plan),)
+            yield padded(values, labels, batch, plan)
+
+    def batches(epoch: int) -> Iterator[Collection[Batch]]:
+        rng = np.random.default_rng([seed, epoch])
+        parts = list(plan_batches(rng.permutation(indices) if shuffle else indices, plans, batch))
+        if shuffle:
+            parts = [parts[k] for k in rng.permutation(len(parts))]
+        if group == 1:
+            yield from ((one,) for one in read(parts, int(rng.integers(2**31))))
+            return
+        size = group or len(parts)
+        for k in range(0, len(parts), size):
+            chosen = parts[k : k + size]
+            yield _Group(functools.partial(read, chosen, int(rng.integers(2**31))), len(chosen))
 
     return batches
+
+
+class _Group:
+    """Batches that are made anew each time they are gone through; the same each time."""
+
+    def __init__(self, make: Callable[[], Iterator[Batch]], size: int):
+        self._make, self._size = make, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._make()

@@ -1,6 +1,6 @@
 """The training loop: epochs, selection on an inner validation set, checkpoints, metrics, a stop on non-finite loss."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ def fit(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     *,
-    batches: Callable[[int], Iterable[tuple[Batch, ...]]],
+    batches: Callable[[int], Iterable[Collection[Batch]]],
     evaluate: Callable[[Callable], dict[str, float]],
     epochs: int,
     regularisation: float,
@@ -45,7 +45,7 @@ def fit(
 ) -> Fitted:
     """Trains and returns the model of the best epoch by `selection_auc` (the earliest of equals).
 
-    batches(epoch): groups of batches, the same for the same epoch (0, 1, ...). evaluate(score) -> metrics, with
+    batches(epoch): groups of batches, a step each, the same for the same epoch (0, 1, ...). evaluate(score) -> metrics, with
     score(batch) -> float32[b]; it must hold `selection_auc`, computed on data of the training folds; without it (or
     where it is nan) the last epoch is taken. evaluate_every: epochs between evaluations; the last one is always
     evaluated. folder: gets metrics.jsonl, tensorboard/ and, while training, checkpoints/; a killed run goes on from

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,9 @@ from mammojax.errors import UserError
 from mammojax.training.state import TrainState
 
 SCHEDULES = ("constant", "cosine", "linear")
+_PASSES = (
+    0.1  # of a score: how far two passes may differ with bfloat16 products; other dropout differs by more
+)
 
 
 class Batch(NamedTuple):
@@ -40,12 +43,10 @@ class _Static:
 
 
 class Objective(NamedTuple):
-    """What is minimised. loss(scores, batch, buffers) -> float32[]; buffers: initial `ScoreBuffers` or None;
-    two_pass: whether the loss spans all microbatches of a group instead of one."""
+    """What is minimised. loss(scores, batch, buffers) -> float32[]; buffers: initial `ScoreBuffers` or None."""
 
     loss: Callable
     buffers: Any = None
-    two_pass: bool = False
 
 
 def auc_objective(
@@ -59,9 +60,9 @@ def auc_objective(
     margin: float = 0.0,
     temperature: float = 1.0,
 ) -> Objective:
-    """The pairwise AUC loss, eq. (4), over the pairs of a batch, of batch and buffers (eq. 3), or of a whole pass.
+    """The pairwise AUC loss, eq. (4), over the pairs of a step's samples, or of these and the buffers (eq. 3).
 
-    pairs: "batch", "buffer" or "two_pass". samples: training samples (slots of the policy "all"). policy, capacity: of
+    pairs: "batch", "buffer" or "two_pass", which is "batch" for steps over groups of batches. samples: training samples (slots of the policy "all"). policy, capacity: of
     the score buffers; capacity 0 means one slot a training sample. surrogate ... temperature: of the pair loss.
     """
     form = {
@@ -75,7 +76,7 @@ def auc_objective(
         def over_batch(scores, batch, buffers):
             return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **form)
 
-        return Objective(over_batch, two_pass=pairs == "two_pass")
+        return Objective(over_batch)
     if pairs != "buffer":
         raise UserError(f"loss.pairs is {pairs!r}; expected batch, buffer or two_pass")
     if capacity == 0 or policy == "all":
@@ -165,11 +166,13 @@ def make_step(
     *,
     regularisation: float,
     seed: int = 0,
-) -> Callable[[TrainState, Iterable[Batch]], tuple[TrainState, jax.Array]]:
+) -> Callable[[TrainState, Collection[Batch]], tuple[TrainState, jax.Array]]:
     """step(state, group) -> (state, loss): one optimiser step on a group of batches; the state is donated.
 
-    The loss is the objective plus regularisation / 2 ||W||^2. A group has one batch, but for two_pass, where the loss
-    pairs all scores of all its batches. seed: of the reservoir's random choices.
+    The loss is the objective over all samples of the group plus regularisation / 2 ||W||^2, and the score buffers are
+    updated once, with all its scores. A group of several batches, of any shapes and plans, is gone through twice
+    (`losses.two_pass`) with the memory of one; it must give the same batches each time. seed: of the reservoir's random
+    choices.
     """
 
     def penalty(params):
@@ -184,6 +187,14 @@ def make_step(
         params = optax.apply_updates(state.params, updates)
         return TrainState(params, rest, opt_state, buffers, state.step + 1)
 
+    def stored(buffers, scores, batch, step):
+        if buffers is None:
+            return None
+        key = jax.random.fold_in(jax.random.key(seed), step)
+        return losses.buffers.update(
+            buffers, scores, batch.labels, batch.ids, where=batch.where, key=key, step=step
+        )
+
     @functools.partial(jax.jit, donate_argnums=0, static_argnums=2)
     def single(state: TrainState, batch: Batch, plan):
         def loss_of(params):
@@ -191,39 +202,39 @@ def make_step(
             return objective.loss(scores, batch, state.buffers) + penalty(params), (scores, rest)
 
         (loss, (scores, rest)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        buffers = state.buffers
-        if buffers is not None:
-            choice = jax.random.fold_in(jax.random.key(seed), state.step)
-            buffers = losses.buffers.update(
-                buffers, scores, batch.labels, batch.ids, where=batch.where, key=choice, step=state.step
-            )
+        buffers = stored(state.buffers, scores, batch, state.step)
         return advance(state, gradient, rest, buffers), loss
-
-    def one(state, group):
-        (batch,) = group
-        return single(state, batch._replace(plan=None), batch.plan)
 
     def scores_and_rest(params, inputs):
         rest, pixels, plan = inputs
         return scores_of(params, rest, pixels, plan.value)
 
-    def loss_of_all(scores, labels, where):
-        return objective.loss(scores, Batch(None, labels, None, where), None)
+    def loss_of_all(scores, samples, buffers, step, *, where):
+        labels, ids = samples
+        batch = Batch(None, labels, ids, where)
+        return objective.loss(scores, batch, buffers), stored(buffers, scores, batch, step)
 
-    value_and_gradient = losses.two_pass(scores_and_rest, loss_of_all, has_aux=True)
+    value_and_gradient = losses.two_pass(
+        scores_and_rest, loss_of_all, has_aux=True, loss_has_aux=True, tolerance=_PASSES
+    )
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def finished(state, gradient, rest, loss):
+    def finished(state, gradient, rest, buffers, loss):
         value, own = jax.value_and_grad(penalty)(state.params)
-        return advance(state, jax.tree.map(jnp.add, gradient, own), rest, None), loss + value
+        return advance(state, jax.tree.map(jnp.add, gradient, own), rest, buffers), loss + value
 
-    def whole_group(state, group):
-        # every batch is scored twice from the same variables: the same dropout
-        batches = [((state.rest, b.inputs, _Static(b.plan)), b.labels, b.where) for b in group]
-        loss, gradient, rest = value_and_gradient(state.params, batches)
-        return finished(state, gradient, rest, loss)
+    def step(state: TrainState, group):
+        if len(group) == 1:
+            (batch,) = group
+            return single(state, batch._replace(plan=None), batch.plan)
 
-    return whole_group if objective.two_pass else one
+        def batches():  # every batch is scored twice from the same variables: the same dropout
+            return (((state.rest, b.inputs, _Static(b.plan)), (b.labels, b.ids), b.where) for b in group)
+
+        loss, gradient, *after = value_and_gradient(state.params, batches, state.buffers, state.step)
+        return finished(state, gradient, *after, loss)
+
+    return step
 
 
 @functools.lru_cache(maxsize=64)

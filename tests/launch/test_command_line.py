@@ -68,6 +68,13 @@ def test_help_says_what_a_launcher_does_with_an_example_in_under_five_seconds(na
         (["--config.training.schedule=step"], "training.schedule is 'step'"),
         (["--config.loss.pairs=some"], "loss.pairs is 'some'"),
         (["--config.loss.surrogate=cubic"], "cubic"),
+        (
+            ["--config.model.precision=float16"],
+            "config.model.precision is 'float16'; expected one of float32, bfloat16",
+        ),
+        (["--config.scan.cache=int8"], "config.scan.cache is 'int8'"),
+        (["--config.finetune.frozen=19"], "config.finetune.frozen is 19; efficientnet_lite0 has 18 layers"),
+        (["--config.finetune.microbatches=-1"], "config.finetune.microbatches is -1"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_not_exit_code_0(tmp_path, flags, says):

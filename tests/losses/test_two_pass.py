@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mammojax.losses import pairwise_auc_loss, two_pass
+from mammojax.losses import ScoreBuffers, buffered_auc_loss, buffers, pairwise_auc_loss, two_pass
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(50, 6)).astype(np.float32)
@@ -45,6 +45,26 @@ def test_a_function_may_make_the_batches_and_what_score_adds_comes_back():
 
     value, _, aux = two_pass(with_aux, pairwise_auc_loss, has_aux=True)(PARAMS, lambda: iter(batches(16)))
     assert np.isfinite(value) and float(aux) == pytest.approx(float(INPUTS[48:].sum()), rel=1e-5)
+
+
+def test_labels_may_be_a_tree_and_the_loss_may_take_buffers_and_give_them_back():
+    ids = np.arange(50, dtype=np.int32)
+    filled = buffers.update(ScoreBuffers.init("all", 50), RNG.normal(size=50), LABELS, ids)
+
+    def loss(scores, samples, stored, step, *, where):
+        value = buffered_auc_loss(scores, *samples, stored, where=where)
+        return value, buffers.update(stored, scores, *samples, where=where, step=step)
+
+    parts = [(x, (y, ids[16 * k : 16 * k + 16]), w) for k, (x, y, w) in enumerate(batches(16))]
+    value, gradient, after = two_pass(score, loss, loss_has_aux=True)(PARAMS, parts, filled, 7)
+    whole = jax.value_and_grad(
+        lambda p: buffered_auc_loss(score(p, INPUTS), LABELS, ids, filled, where=WHERE)
+    )(PARAMS)
+    assert float(value) == pytest.approx(float(whole[0]), rel=1e-6)
+    for found, expected in zip(jax.tree.leaves(gradient), jax.tree.leaves(whole[1])):
+        assert np.abs(found - expected).max() < 3e-6 * np.abs(expected).max()  # as above
+    assert np.allclose(after.scores[WHERE], score(PARAMS, INPUTS)[WHERE], rtol=1e-5, atol=1e-6)
+    assert np.array_equal(after.steps, np.where(WHERE, 7, 0))  # padding is not stored
 
 
 def test_scores_that_change_between_the_passes_are_refused():
