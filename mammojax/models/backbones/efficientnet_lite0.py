@@ -33,7 +33,7 @@ STAGES = (
     (1, 3, 1, 6, 192, 320),
 )
 HEAD = 1280
-_IN_CACHES = (
+IN_CACHES = (
     2**21
 )  # numbers, 8 MB: in strips block1 takes a quarter of the time, block3 a third; smaller ones no less
 _LAST_STAGE = {"stride16": 5, "stride8": 3, "head": 7}
@@ -82,12 +82,12 @@ def convert(source: Path) -> Weights:
         raise UserError(
             f"{source} does not hold EfficientNet-Lite0 ({error}); give another config.model.weights"
         ) from error
-    check_layers(layers, _shapes(), source)
+    check_layers(layers, kernel_shapes(), source)
     form = "torch; batch normalisation folded in, first kernels summed for a grey image"
     return Weights(layers, facts={"source_format": form})
 
 
-def _shapes() -> dict[str, tuple[int, int, int, int]]:
+def kernel_shapes() -> dict[str, tuple[int, int, int, int]]:
     """Of the grey kernels, HWIO."""
     shapes = {"stem": (3, 3, 1, STAGES[0][4])}
     for repeats, kernel, _, expansion, before, after in STAGES:
@@ -221,7 +221,7 @@ def apply(
     strips = (
         jax.default_backend() == "cpu" and placed is None
     )  # rows that lie on many devices are strips already
-    steps = layers(variables, tap, dtype=dtype, in_caches=_IN_CACHES if strips else None)
+    steps = layers(variables, tap, dtype=dtype, in_caches=IN_CACHES if strips else None)
     return in_turn(steps, batch * 255, placed)
 
 
