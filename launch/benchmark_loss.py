@@ -42,14 +42,14 @@ if __name__ == "__main__":
         "surrogate", "logistic", "logistic, squared_hinge, hinge, square or sigmoid"
     )
     CAPACITIES = flags.DEFINE_list("capacities", "64,256,1024", "of the sub-sampled buffers, scores a class")
-    REPEATS = flags.DEFINE_integer("repeats", 10, "the best of so many, taken in turns", lower_bound=1)
+    REPEATS = flags.DEFINE_integer("repeats", 20, "the best of so many, taken in turns", lower_bound=1)
     BUDGET = flags.DEFINE_float(
         "budget_seconds", 3.0, "for all repeats of a program at a size", lower_bound=0.01
     )
 
 PARTS = ("sweep", "epoch", "bars", "crossover")
 SHORTEST_EPOCH = 256  # samples: eight batches
-CROSSOVER_SIZES = (100, 300, 500, 700, 1000, 1500, 2000, 3000, 5000)
+CROSSOVER_SIZES = (100, 300, 500, 1000, 2000, 3000, 5000, 10_000, 20_000)
 DRAWS = 8  # reservoirs over which the error of the gradient is taken
 
 
