@@ -9,7 +9,6 @@ from pathlib import Path
 
 import jax
 
-
 SPUN_DOWN = 0.1  # seconds after which no other program's idle threads are awake
 
 

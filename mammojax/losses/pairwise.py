@@ -143,7 +143,7 @@ def choose_implementation(size: int, surrogate: str = "logistic") -> tuple[str, 
 
 
 # scores from which `fast` takes less time than `tiled`: python -m launch.benchmark_loss --part=crossover
-_CROSSOVER = {"logistic": 500, "sigmoid": 300, "hinge": 500, "squared_hinge": 10_000, "square": 100}
+_CROSSOVER = {"logistic": 500, "sigmoid": 300, "hinge": 10_000, "squared_hinge": 10_000, "square": 100}
 
 
 def fast_path(
