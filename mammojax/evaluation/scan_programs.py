@@ -35,7 +35,7 @@ def network_to_measure(backbone: str, tap: str | None = None) -> ScanningNetwork
         return load_backbone(backbone, tap=tap)
     except UserError:
         rng, variables = np.random.default_rng(0), {}
-        for name, shape in efficientnet_lite0.kernel_shapes().items():
+        for name, shape in efficientnet_lite0.grey_shapes().items():
             kernel = rng.normal(0, np.sqrt(2 / np.prod(shape[:3])), shape).astype(np.float32)
             variables[name] = {"kernel": kernel, "bias": np.zeros(shape[-1], np.float32)}
         return ScanningNetwork(backbone, tap, variables, "random weights", "random")

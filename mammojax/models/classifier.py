@@ -1,7 +1,7 @@
 """The classifier of the paper: three convolutions with pooling down to one pixel, two fully connected layers, one score."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -60,15 +60,26 @@ class Classifier(nnx.Module):
 
     def __call__(self, representation: jax.Array) -> jax.Array:
         """float32[b]: scores (logits) of representations float32[b, np, np, c]."""
-        x = (representation - self.mean[...]) / self.deviation[...]
-        for convolution in self.convolutions:
-            x = _pool(nnx.relu(convolution(x)))
-        while x.shape[1] > 1 or x.shape[2] > 1:
-            x = _pool(x)
-        x = x[:, 0, 0]
-        for dense in self.dense:
-            x = self.dropout(nnx.relu(dense(x)))
-        return self.score(x)[:, 0]
+        x = representation
+        for _, step in self.layers(max(representation.shape[1:3])):
+            x = step(x)
+        return x[:, 0, 0, 0]
+
+    def layers(self, cells: int) -> list[tuple[str, Callable]]:
+        """[(name, function)] from representations float32[b, cells, cells, c] to scores float32[b, 1, 1, 1]."""
+        steps = [("standardise", lambda x: (x - self.mean[...]) / self.deviation[...])]
+        for i, convolution in enumerate(self.convolutions, 1):
+            steps.append((f"conv{i}", lambda x, convolution=convolution: nnx.relu(convolution(x))))
+            if cells > 1:
+                steps.append((f"pool{i}", _pool))
+            cells = max(1, cells // 2)
+        while cells > 1:
+            i += 1
+            steps.append((f"pool{i}", _pool))
+            cells //= 2
+        for i, dense in enumerate(self.dense, 1):
+            steps.append((f"dense{i}", lambda x, dense=dense: self.dropout(nnx.relu(dense(x)))))
+        return [*steps, ("score", self.score)]
 
 
 def _pool(x: jax.Array) -> jax.Array:

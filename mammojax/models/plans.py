@@ -61,7 +61,7 @@ class Plan:
     @property
     def coverage(self) -> float:
         """Share of the crop's pixels that some cell depends on: below 1 where strides or windows leave pixels out."""
-        return float(np.prod([self._seen(axis).mean() for axis in range(2)]))
+        return float(np.prod([self.seen(axis).mean() for axis in range(2)]))
 
     def pixel_size(self, spacing: tuple[float, float] = (1.0, 1.0)) -> tuple[float, float]:
         """(rows, columns): side of a pixel as the network reads it, in crop pixels, or in mm for a spacing in mm."""
@@ -118,8 +118,8 @@ class Plan:
     def _first(self, axis: int) -> int | None:
         return self.first_strides[axis] if self.first_strides else None
 
-    def _seen(self, axis: int) -> np.ndarray:
-        """bool[crop side]: which rows or columns of the crop are read."""
+    def seen(self, axis: int) -> np.ndarray:
+        """bool[crop side]: which rows (axis 0) or columns (axis 1) of the crop some cell depends on."""
         positions = np.arange(self.cells)
         if self.window:
             positions = (positions[:, None] * self.step[axis] + np.arange(self.window[axis])).ravel()

@@ -49,7 +49,7 @@ def test_efficientnet_lite0_has_the_published_multiply_adds():
     # 0.385e9 for a colour image of 224 x 224 with the classifier of 1000 classes (README of d-li14/efficientnet-lite.pytorch,
     # the authors' own table says 407 million, by a count that it does not explain); the grey network has a third of the
     # stem and no classifier
-    variables = shapes_only(efficientnet_lite0.kernel_shapes())
+    variables = shapes_only(efficientnet_lite0.grey_shapes())
     costs = layer_costs(Reading("efficientnet_lite0", "head", (224, 224)), variables)
     multiplied = sum(cost.operations for cost in costs) / 2
     colour_and_classes = 112**2 * 3 * 3 * 2 * 32 + 1280 * 1000

@@ -1,7 +1,9 @@
 """Scanning networks, one file each. A new one is a file here and a line in `BACKBONES`.
 
-A file holds `BACKBONE` (its contract), `convert(source)` (weights from a published file), `load(weights, seed)` (variables,
-provenance, identity), `apply(variables, batch, tap, first_strides)` and `whole_image(variables, batch)`.
+A file holds `BACKBONE` (its contract), `grey_shapes()` (of its kernels), `convert(source)` (weights from a published
+file), `load(weights, seed)` (variables, provenance, identity), `layers(variables, tap)` (its steps by name, with
+`first_strides` and `padding` where it is read by strides), `apply(variables, batch, tap, first_strides)` and
+`whole_image(variables, batch)`.
 """
 
 BACKBONES = {

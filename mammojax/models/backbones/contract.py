@@ -33,9 +33,14 @@ class Layer:
         return self.padding
 
 
+PIXELWISE = Layer(1)
+
+
 @dataclass(frozen=True)
 class Tap:
-    """A layer that representations are taken from. layers: from the pixels up to it, first layer first."""
+    """A layer that representations are taken from. layers: one for each step of the backbone's `layers`, from the pixels
+    up to it; `PIXELWISE` for what reads one place at a time.
+    """
 
     name: str
     channels: int

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mammojax.errors import UserError
-from mammojax.models.backbones.contract import Backbone, Layer, Padding, Tap
+from mammojax.models.backbones.contract import PIXELWISE, Backbone, Layer, Padding, Tap
 from mammojax.models.layers import convolution, depthwise, in_strips, in_turn, same_padding
 from mammojax.models.weights.converted import Weights, check_layers, is_safetensors, read_weights
 from mammojax.models.weights.torch_file import read_torch_file
@@ -52,7 +52,7 @@ BACKBONE = Backbone(
     taps=(
         Tap("stride16", STAGES[4][5], _layers(5)),  # the default: told more than the last layer on mini-MIAS
         Tap("stride8", STAGES[2][5], _layers(3)),
-        Tap("head", HEAD, _layers(7)),
+        Tap("head", HEAD, (*_layers(7), PIXELWISE)),
     ),
     parts=("stem", *(f"block{i}" for i in range(sum(stage[0] for stage in STAGES))), "head"),
 )
@@ -82,13 +82,13 @@ def convert(source: Path) -> Weights:
         raise UserError(
             f"{source} does not hold EfficientNet-Lite0 ({error}); give another config.model.weights"
         ) from error
-    check_layers(layers, kernel_shapes(), source)
+    check_layers(layers, grey_shapes(), source)
     form = "torch; batch normalisation folded in, first kernels summed for a grey image"
     return Weights(layers, facts={"source_format": form})
 
 
-def kernel_shapes() -> dict[str, tuple[int, int, int, int]]:
-    """Of the grey kernels, HWIO."""
+def grey_shapes() -> dict[str, tuple[int, int, int, int]]:
+    """{layer: shape of its kernel, HWIO} as grey images are read."""
     shapes = {"stem": (3, 3, 1, STAGES[0][4])}
     for repeats, kernel, _, expansion, before, after in STAGES:
         for j in range(repeats):

@@ -72,6 +72,11 @@ BACKBONE = Backbone(
 )
 
 
+def grey_shapes() -> dict[str, tuple[int, int, int, int]]:
+    """{layer: shape of its kernel, HWIO} as grey images are read, fc6 included."""
+    return SHAPES | FC6 | {"conv1_1": (3, 3, 2, 64)}
+
+
 def convert(source: Path) -> Weights:
     """The weights in a published file of torchvision or Keras; UserError for any other."""
     with source.open("rb") as file:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mammojax.models.backbones.contract import Backbone, Layer, Padding, Tap
+from mammojax.models.backbones.contract import PIXELWISE, Backbone, Layer, Padding, Tap
 from mammojax.models.layers import (
     convolution,
     in_strips,
@@ -53,10 +53,8 @@ SHAPES = {
     "fc6": (6, 6, 512, 4096),
 }
 _TO_CONV5 = (
-    Layer(7, 2),
-    Layer(3, 2, 0, True),
-    Layer(5, 2, 1),
-    Layer(3, 2, 0, True),
+    *(Layer(7, 2), PIXELWISE, Layer(3, 2, 0, True)),
+    *(Layer(5, 2, 1), PIXELWISE, Layer(3, 2, 0, True)),
     *(Layer(3, 1, 1),) * 3,
     Layer(3, 2, 0, True),
 )
@@ -66,6 +64,11 @@ BACKBONE = Backbone(
     taps=(Tap("fc6", 4096, (*_TO_CONV5, Layer(6))), Tap("pool5", 512, _TO_CONV5)),
     parts=tuple(SHAPES),
 )
+
+
+def grey_shapes() -> dict[str, tuple[int, int, int, int]]:
+    """{layer: shape of its kernel, HWIO} as grey images are read."""
+    return SHAPES | {"conv1": (7, 7, 1, 96)}
 
 
 def convert(source: Path) -> Weights:

@@ -69,8 +69,8 @@ def convolutions(
 ) -> Layers:
     """{layer: {"kernel", "bias"}}: the convolutions of a file whose layers are those of a network, up to its tap.
 
-    wiring: relu, lrn, pool, and every other word the name of a convolution. contract: the convolutions and pools among
-    them; for an input of `side` pixels. Layers beyond the last of `wiring` are not looked at.
+    wiring: relu, lrn, pool, and every other word the name of a convolution. contract: all of them but relu; for
+    an input of `side` pixels. Layers beyond the last of `wiring` are not looked at.
     Raises UserError where a kind, a kernel's side, a stride, a pad or a parameter differs.
     """
     taken: Layers = {}
@@ -86,6 +86,7 @@ def convolutions(
             if kind == "relu":
                 _equal(where, "leak", float(np.sum(layer.get("leak", 0))), 0.0)
             elif kind == "lrn":
+                next(geometry)
                 _equal(where, "param", tuple(np.ravel(layer["param"]).round(7).tolist()), _LRN)
             else:
                 shape = next(geometry)
