@@ -4,4 +4,5 @@ set -u
 EXTRAS="[test]"
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 "$python" -m ruff check . && "$python" -m ruff format --check . || stop "the linter found something; python -m ruff check --fix . && python -m ruff format ."
-exec "$python" -m pytest "$@"
+# a file of tests a worker: what a file has set up is made once
+exec "$python" -m pytest -n auto --dist loadfile "$@"

@@ -8,12 +8,12 @@ import sys
 
 import jax
 import numpy as np
-from conftest import thin_vgg_m
 from flax import nnx
 
 from mammojax.models.plans import plan
 from mammojax.models.scanning import ScanningNetwork, load_backbone, scan
 from mammojax.models.sharding import place_rows, scan_sharded
+from tests.conftest import thin_vgg_m
 
 
 def sizes_of(collective: str, program: str) -> list[int]:
