@@ -97,7 +97,7 @@ def test_a_peer_of_vgg_m_is_the_same_function(thin, name, tap):
     network = ScanningNetwork("vgg_m", tap, thin.variables(), "random", "thin")
     expected = read_by("mammojax", reading, network)
     found = read_by(name, reading, network)
-    # float32 sums of up to 600 products in another order, six layers deep; another alpha of the normalisation is 0.3 off
+    # float32 sums of up to 600 products in another order, six layers deep; an alpha that is not divided by 5 is 0.6 off
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
