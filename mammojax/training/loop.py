@@ -57,12 +57,13 @@ def fit(
     step = make_step(graph, optimizer, objective, regularisation=regularisation, seed=seed)
     scorer = make_scorer(model)
     best = (state.params, state.rest)
-    best = jax.tree.map(jnp.copy, best)
+    best = _copied(best)
     facts = {"epoch": 0, "best_epoch": 0, "best_step": 0, "best": None}
     checkpoints = Checkpoints(folder / "checkpoints")
     restored = checkpoints.restore(_abstract((state, best)), say=say)
     if restored is not None:
         _, leaves, facts = restored
+        leaves = _copied(leaves)  # the first step donates them, and Orbax may still hold their memory
         state, best = _unflatten((state, best), leaves)
         say(f"resumed after epoch {facts['epoch']}")
     metrics = MetricsFile(folder, epochs=facts["epoch"])
@@ -88,7 +89,7 @@ def fit(
                 chosen = line.get(SELECTION, float("nan"))
                 undecided = np.isnan(chosen) and facts["best"] is None
                 if undecided or (not np.isnan(chosen) and (facts["best"] is None or chosen > facts["best"])):
-                    best = jax.tree.map(jnp.copy, (state.params, state.rest))
+                    best = _copied((state.params, state.rest))
                     facts |= {
                         "best_epoch": epoch + 1,
                         "best_step": int(state.step),
@@ -99,7 +100,7 @@ def fit(
             facts = {**facts, "epoch": epoch + 1}
             if not last and (epoch + 1) % checkpoint_every == 0:
                 # a copy: the save goes on in the background while the next step overwrites its donated state
-                checkpoints.save(int(state.step), _flatten(jax.tree.map(jnp.copy, (state, best))), facts)
+                checkpoints.save(int(state.step), _flatten(_copied((state, best))), facts)
     finally:
         checkpoints.close()
         metrics.close()
@@ -119,3 +120,8 @@ def _abstract(tree) -> dict:
 
 def _unflatten(like, leaves: dict):
     return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in sorted(leaves)])
+
+
+def _copied(tree):
+    """Copies that are there, not under way: the next step overwrites what it is given."""
+    return jax.block_until_ready(jax.tree.map(jnp.copy, tree))
