@@ -62,8 +62,8 @@ def auc_objective(
 ) -> Objective:
     """The pairwise AUC loss, eq. (4), over the pairs of a step's samples, or of these and the buffers (eq. 3).
 
-    pairs: "batch", "buffer" or "two_pass", which is "batch" for steps over groups of batches. samples: training samples (slots of the policy "all"). policy, capacity: of
-    the score buffers; capacity 0 means one slot a training sample. surrogate ... temperature: of the pair loss.
+    pairs: "batch", "buffer" or "two_pass", which is "batch" for steps over groups of batches. samples: training samples
+    (slots of the policy "all"). policy, capacity: of the score buffers; capacity 0 means one slot a training sample. surrogate ... temperature: of the pair loss.
     """
     form = {
         "surrogate": surrogate,
