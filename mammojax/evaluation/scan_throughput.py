@@ -12,8 +12,8 @@ from mammojax.evaluation.timing import timed
 from mammojax.models.plans import Plan
 from mammojax.models.scanning import ScanningNetwork
 
-# bfloat16 products a second, dense, of one device; by the start of JAX's name for it, longest first. NVIDIA's data sheets
-# of these cards (half of what they state "with sparsity") and Google's system architecture pages of TPU v4 to v6e.
+# bfloat16 products a second, dense, of one device; by the start of JAX's name for it, longest first. As commonly stated by
+# the makers (NVIDIA: half of the figure "with sparsity"); not checked against their data sheets.
 PEAKS = {
     "NVIDIA H100 PCIe": 756e12,
     "NVIDIA H100": 989e12,
