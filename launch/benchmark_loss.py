@@ -55,7 +55,7 @@ DRAWS = 8  # reservoirs over which the error of the gradient is taken
 
 def seconds_a_step(epoch, budget: float) -> tuple[int, float]:
     """(steps that were run, seconds of one)"""
-    from mammojax.evaluation.timing import timed
+    from mammojax.benchmarks.timing import timed
 
     epoch.run(1)  # compiles
     steps = min(epoch.steps, max(1, int(budget / timed(lambda: epoch.run(1)))))
@@ -67,10 +67,10 @@ def epochs(measured, sizes: list[int], rate: float, capacities: list[int]) -> li
 
     An epoch of eq. (3) is the measured time of a step times the number of steps.
     """
-    from mammojax.evaluation.loss_epoch import EpochSteps
-    from mammojax.evaluation.loss_measurements import drawn
-    from mammojax.evaluation.loss_reference import reference
-    from mammojax.evaluation.tables import seconds_text
+    from mammojax.benchmarks.loss.epoch import EpochSteps
+    from mammojax.benchmarks.loss.measurements import drawn
+    from mammojax.benchmarks.loss.reference import reference
+    from mammojax.report.table import seconds_text
 
     rows, slow = [], set()
     for size in sizes:
@@ -113,8 +113,8 @@ def epochs(measured, sizes: list[int], rate: float, capacities: list[int]) -> li
 
 def bars(measured, limit: int, peers: list[str]) -> list[tuple[str, str, str]]:
     """(what, bar, measured): what the logistic loss must hold on two CPU cores, ratios within this run."""
-    from mammojax.evaluation.loss_figures import NAMES, fitted_slope
-    from mammojax.evaluation.tables import bytes_text
+    from mammojax.benchmarks.loss.figures import NAMES, fitted_slope
+    from mammojax.report.table import bytes_text
 
     def row(program, size, positives, distribution="normal"):
         return measured.found("bars", program, size, positives, distribution) if size <= 1.1 * limit else None
@@ -197,7 +197,7 @@ def bars(measured, limit: int, peers: list[str]) -> list[tuple[str, str, str]]:
 
 def crossovers(measured) -> list[tuple[str, str, str]]:
     """(surrogate, scores from which `fast` takes less time than `tiled`, what `auto` does), 10% positives."""
-    from mammojax.evaluation.loss_measurements import Measurements
+    from mammojax.benchmarks.loss.measurements import Measurements
     from mammojax.losses.pairwise import choose_implementation
     from mammojax.losses.surrogates import NAMES
 
@@ -220,9 +220,9 @@ def crossovers(measured) -> list[tuple[str, str, str]]:
 
 def draw(out: Path, measured, rate: float, epoch_rows: list[dict], device: str) -> None:
     """sweep.png and epoch.png, each if its part was measured, and cells.png, which explains `fast`."""
-    from mammojax.evaluation import loss_figures
-    from mammojax.evaluation.figures import save_figure
-    from mammojax.evaluation.loss_epoch import BATCH
+    from mammojax.benchmarks.loss import figures as loss_figures
+    from mammojax.benchmarks.loss.epoch import BATCH
+    from mammojax.report.figures import save_figure
 
     def curves(rows, name, x, y):
         found = {}
@@ -268,13 +268,13 @@ def main(arguments: list[str]) -> None:
     rates = numbers(RATES.value, "positive_rate", 1e-6, 1 - 1e-6)
     capacities = [int(capacity) for capacity in numbers(CAPACITIES.value, "capacities", 1, 1e6)]
 
-    from mammojax import run
+    from mammojax.benchmarks.loss import peers as loss_peers
+    from mammojax.benchmarks.loss.measurements import COLUMNS, Measurements
+    from mammojax.benchmarks.loss.tables import document
+    from mammojax.benchmarks.timing import device_name
     from mammojax.errors import UserError
-    from mammojax.evaluation import loss_peers
-    from mammojax.evaluation.loss_measurements import COLUMNS, Measurements
-    from mammojax.evaluation.loss_tables import document
-    from mammojax.evaluation.timing import device_name
     from mammojax.losses.surrogates import NAMES
+    from mammojax.runs.files import writing
 
     for flag, given, known in (
         ("part", PART.value, PARTS),
@@ -286,7 +286,7 @@ def main(arguments: list[str]) -> None:
             if name not in known:
                 raise UserError(f"--{flag}: unknown {name!r}; choose from {', '.join(known)}")
     out = Path(OUT.value)
-    with run.writing(out / "measurements.csv", "w"):  # a folder that cannot be written is found out now
+    with writing(out / "measurements.csv", "w"):  # a folder that cannot be written is found out now
         pass
     measured = Measurements(SURROGATE.value, REPEATS.value, BUDGET.value, say)
     device = device_name()
@@ -304,7 +304,7 @@ def main(arguments: list[str]) -> None:
     if "bars" in PART.value and measured.surrogate == "logistic":
         bar_rows = bars(measured, sizes[-1], PEERS.value)
     crossover_rows = crossovers(measured) if "crossover" in PART.value else []
-    with run.writing(out / "measurements.csv", "w") as file:
+    with writing(out / "measurements.csv", "w") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(measured.rows)
@@ -319,7 +319,7 @@ def main(arguments: list[str]) -> None:
         surrogate=measured.surrogate,
         repeats=measured.repeats,
     )
-    with run.writing(out / "benchmark.md", "w") as file:
+    with writing(out / "benchmark.md", "w") as file:
         file.write(text)
     draw(out, measured, rates[0], epoch_rows, device)
     say("\n" + text[text.index("## What must hold") :] if bar_rows else "")

@@ -94,10 +94,10 @@ def compare(measured: Measurements, reading, network, peers: list[str], *, by_la
     """program -> row, of one image: each program is checked, then all and the matrix products are timed in turns."""
     import jax
 
-    from mammojax.evaluation import scan_peers
-    from mammojax.evaluation.scan_cost import layer_costs
-    from mammojax.evaluation.scan_layers import matrix_products, prepared_layers
-    from mammojax.evaluation.timing import Unavailable, in_turns
+    from mammojax.benchmarks.scan import peers as scan_peers
+    from mammojax.benchmarks.scan.cost import layer_costs
+    from mammojax.benchmarks.scan.layers import matrix_products, prepared_layers
+    from mammojax.benchmarks.timing import Unavailable, in_turns
 
     what, pixels, variables = reading.describe(), pixels_of(reading.shape), network.variables()
     tolerance = AGREEMENT if jax.default_backend() == "cpu" else AGREEMENT_ACCELERATOR
@@ -149,8 +149,8 @@ def ratio_to_pytorch(rows: dict[str, dict]) -> tuple[str, str]:
 
 
 def vgg_m(measured: Measurements, shape: tuple[int, int], strides: list[int], peers: list[str]) -> None:
-    from mammojax.evaluation.scan_cost import Reading
-    from mammojax.evaluation.scan_programs import network_to_measure
+    from mammojax.benchmarks.scan.cost import Reading
+    from mammojax.benchmarks.scan.programs import network_to_measure
 
     network = network_to_measure("vgg_m")
     for stride in strides:
@@ -169,8 +169,8 @@ def vgg_m(measured: Measurements, shape: tuple[int, int], strides: list[int], pe
 
 
 def efficientnet_lite0(measured: Measurements, shape: tuple[int, int], peers: list[str]) -> None:
-    from mammojax.evaluation.scan_cost import Reading
-    from mammojax.evaluation.scan_programs import network_to_measure
+    from mammojax.benchmarks.scan.cost import Reading
+    from mammojax.benchmarks.scan.programs import network_to_measure
 
     for tap in ("head", "stride16"):  # the whole network, and as it is read by default
         network = network_to_measure("efficientnet_lite0", tap)
@@ -186,8 +186,8 @@ def windows(measured: Measurements, crop: tuple[int, int], cells: int) -> None:
     import jax.numpy as jnp
     from flax import nnx
 
-    from mammojax.evaluation.scan_programs import network_to_measure
-    from mammojax.evaluation.timing import timed
+    from mammojax.benchmarks.scan.programs import network_to_measure
+    from mammojax.benchmarks.timing import timed
     from mammojax.models.plans import plan
     from mammojax.models.scanning import scan
     from mammojax.models.windows import scan_windows
@@ -218,9 +218,9 @@ def windows(measured: Measurements, crop: tuple[int, int], cells: int) -> None:
 
 
 def memory(measured: Measurements, whole: tuple[int, int], cells: dict[str, int]) -> None:
-    from mammojax.evaluation.scan_memory import measured_alone
-    from mammojax.evaluation.tables import bytes_text
-    from mammojax.evaluation.timing import Unavailable
+    from mammojax.benchmarks.scan.memory import measured_alone
+    from mammojax.benchmarks.timing import Unavailable
+    from mammojax.report.table import bytes_text
 
     for program, bar in MEMORY_BARS.items():
         for backbone, n in cells.items():
@@ -241,9 +241,9 @@ def memory(measured: Measurements, whole: tuple[int, int], cells: dict[str, int]
 def accelerator(measured: Measurements, whole: tuple[int, int], cells: dict[str, int]) -> None:
     import jax
 
-    from mammojax.evaluation.scan_programs import PROGRAMS, network_to_measure
-    from mammojax.evaluation.scan_tables import share_text
-    from mammojax.evaluation.scan_throughput import throughputs
+    from mammojax.benchmarks.scan.programs import PROGRAMS, network_to_measure
+    from mammojax.benchmarks.scan.tables import share_text
+    from mammojax.benchmarks.scan.throughput import throughputs
     from mammojax.models.plans import plan
 
     if jax.default_backend() == "cpu":
@@ -315,8 +315,8 @@ def check_vgg_m(shape: tuple[int, int], strides: list[str]) -> list[int]:
 def main(arguments: list[str]) -> None:
     command_line.no_arguments(arguments)
 
-    from mammojax import run
     from mammojax.errors import UserError
+    from mammojax.runs.files import writing
 
     image, crop = shape_of(IMAGE.value, "image"), shape_of(CROP.value, "crop")
     windows_crop, whole = shape_of(WINDOWS_CROP.value, "windows_crop"), shape_of(WHOLE.value, "whole")
@@ -327,11 +327,11 @@ def main(arguments: list[str]) -> None:
                 raise UserError(f"--{flag}: unknown {name!r}; choose from {', '.join(known)}")
     strides = check_vgg_m(image, STRIDES.value)
 
-    from mammojax.evaluation.scan_tables import document
-    from mammojax.evaluation.timing import device_name
+    from mammojax.benchmarks.scan.tables import document
+    from mammojax.benchmarks.timing import device_name
 
     out = Path(OUT.value)
-    with run.writing(out / "measurements.csv", "w"):  # a folder that cannot be written is found out now
+    with writing(out / "measurements.csv", "w"):  # a folder that cannot be written is found out now
         pass
     measured = Measurements(REPEATS.value, device_name())
     say(f"device: {measured.device}")
@@ -345,7 +345,7 @@ def main(arguments: list[str]) -> None:
     for part in PARTS:
         if part in PART.value:
             parts[part]()
-    with run.writing(out / "measurements.csv", "w") as file:
+    with writing(out / "measurements.csv", "w") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(measured.rows)
@@ -357,7 +357,7 @@ def main(arguments: list[str]) -> None:
         device=measured.device,
         repeats=measured.repeats,
     )
-    with run.writing(out / "benchmark.md", "w") as file:
+    with writing(out / "benchmark.md", "w") as file:
         file.write(text)
     say("\n" + text[text.index("## What must hold") :])
     for where, program, reason in measured.skipped:

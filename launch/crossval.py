@@ -19,8 +19,8 @@ def main(config, arguments: list[str]) -> None:
     from launch.prepare import describe, prepared
     from launch.scan import network
     from launch.train import cell, inputs, recipes, splits
-    from mammojax import run
-    from mammojax.evaluation.cells import check_arm, describe_cell
+    from mammojax.experiment.fit import check_arm, describe_cell
+    from mammojax.runs.environment import record_settings
 
     command_line.no_arguments(arguments)
     arms = config.crossval.arms
@@ -28,7 +28,7 @@ def main(config, arguments: list[str]) -> None:
         check_arm(arm)
     recipes(config)  # what cannot be trained is said before anything is prepared
     net = network(config)
-    run.record_settings(Path(config.run), config.to_dict())
+    record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
     describe(config, records)
     parts = splits(config, records)

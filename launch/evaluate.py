@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
 def evaluated(directory: Path, config: dict) -> Path:
     """Writes all results of a run; prints the table and returns the report's path."""
-    from mammojax.evaluation.results import write_results
+    from mammojax.report.results import write_results
 
     command = shlex.join(["python", "-m", f"launch.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     table, report = write_results(directory, config, command=command)
@@ -30,14 +30,14 @@ def evaluated(directory: Path, config: dict) -> Path:
 
 
 def main(arguments: list[str]) -> None:
-    from mammojax import run
     from mammojax.errors import UserError
+    from mammojax.runs.files import read_json
 
     command_line.no_arguments(arguments)
     if not RUN.value:
         raise UserError("--run is empty; give a run directory, such as --run=runs/phantom")
     directory = Path(RUN.value)
-    say(f"report: {evaluated(directory, run.read_json(directory / 'config.json'))}")
+    say(f"report: {evaluated(directory, read_json(directory / 'config.json'))}")
 
 
 if __name__ == "__main__":

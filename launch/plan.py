@@ -44,7 +44,7 @@ def read(file: Path):
     if not file.is_file():
         raise UserError(f"--image={file} is no file; give a mammogram")
     from configs import default
-    from mammojax.images.isolated import read_crops
+    from mammojax.images.reading.isolated import read_crops
 
     data = default.get_config().data
     (found,) = read_crops([file], margin=data.margin, for_processing=data.for_processing)
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
     shape = crop_shape(CROP.value) if image is None else image.shape
     options = {"tap": TAP.value or None, "max_side": MAX_SIDE.value or None, "padding": PADDING.value}
     chosen = plans.plan(shape, module.BACKBONE, CELLS.value, **options)
-    from mammojax.models import layer_sizes  # starts JAX: after all that can be wrong
+    from mammojax.inspect import layer_sizes  # starts JAX: after all that can be wrong
 
     variables = None
     if WEIGHTS.value:
@@ -95,9 +95,9 @@ def main(arguments: list[str]) -> None:
 
 
 def draw(chosen, scanning, classifier, image, spacing) -> None:
-    from mammojax.evaluation.figures import save_palette_png
-    from mammojax.evaluation.graph_figure import graph_figure
-    from mammojax.evaluation.windows_figure import shown, windows_figure
+    from mammojax.inspect.graph_figure import graph_figure
+    from mammojax.inspect.windows_figure import shown, windows_figure
+    from mammojax.report.figures import save_palette_png
 
     folder = Path(OUT.value)
     picture = None if image is None else shown(image, 300)

@@ -48,16 +48,17 @@ def appending(partial: Path, columns):
 
 
 def main(arguments: list[str]) -> None:
-    from mammojax import run
     from mammojax.errors import UserError
-    from mammojax.evaluation.predict import COLUMNS, files_of, load_model, predict
+    from mammojax.experiment.predict import COLUMNS, files_of, load_model, predict
+    from mammojax.runs import stages
+    from mammojax.runs.files import writing
 
     if not RUN.value:
         raise UserError("--run is empty; give the run directory of a finished cross-validation")
     files = files_of(arguments)
     model = load_model(Path(RUN.value), ARM.value)
     output = Path(OUTPUT.value or "predicted.csv")
-    partial = output.with_name(f".{output.name}.{run.key(run=RUN.value, arm=ARM.value)}.partial")
+    partial = output.with_name(f".{output.name}.{stages.key(run=RUN.value, arm=ARM.value)}.partial")
     rows = resumed(partial)
     if rows:
         say(f"{len(rows)} files were scored before; going on")
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> None:
         for row in track(predict(model, files), total=len(files), description="scoring"):
             append(row)
             rows.append(row)
-    with run.writing(output, "w") as file:
+    with writing(output, "w") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

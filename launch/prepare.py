@@ -61,10 +61,10 @@ def describe(config, records) -> None:
 
 
 def main(config, arguments: list[str]) -> None:
-    from mammojax import run
+    from mammojax.runs.environment import record_settings
 
     command_line.no_arguments(arguments)
-    run.record_settings(Path(config.run), config.to_dict())
+    record_settings(Path(config.run), config.to_dict())
     describe(config, prepared(config))
 
 

@@ -15,7 +15,7 @@ from launch.command_line import say, track
 def network(config):
     """The pretrained scanning network of a configuration; UserError for types that it cannot be scanned with."""
     from mammojax.models.scanning import load_backbone
-    from mammojax.training.representations import check_types
+    from mammojax.representations.scan import check_types
 
     check_types(config.model.precision, config.scan.cache)
     return load_backbone(
@@ -41,7 +41,7 @@ def batch_size(config) -> int:
 def scanned(config, records, net):
     """The `Representations` of a configuration, made or reused."""
     from mammojax.datasets.pipeline import Augmentation
-    from mammojax.training.representations import scan_records
+    from mammojax.representations.scan import scan_records
 
     return scan_records(
         records,
@@ -63,11 +63,11 @@ def scanned(config, records, net):
 
 def main(config, arguments: list[str]) -> None:
     from launch.prepare import describe, prepared
-    from mammojax import run
+    from mammojax.runs.environment import record_settings
 
     command_line.no_arguments(arguments)
     net = network(config)
-    run.record_settings(Path(config.run), config.to_dict())
+    record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
     describe(config, records)
     say(f"scanning network: {net.provenance}")

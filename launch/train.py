@@ -21,7 +21,7 @@ if __name__ == "__main__":
 def splits(config, records) -> list:
     """The `Split` of every fold; writes folds.json."""
     from mammojax.datasets.folds import save_folds, stratified_folds
-    from mammojax.evaluation.crossval import split
+    from mammojax.experiment.split import split
     from mammojax.seeds import stream
 
     folds = config.crossval.folds
@@ -35,9 +35,9 @@ def splits(config, records) -> list:
 def inputs(config, arms, records, net) -> dict:
     """What the cells of these arms read: representations (stage one), features (baseline 1), plans (stage two)."""
     from launch.scan import cache_folder, scanned
-    from mammojax.evaluation import cells
-    from mammojax.training.representations import record_plans
-    from mammojax.training.whole_image import whole_image_features
+    from mammojax.experiment import fit as cells
+    from mammojax.representations.scan import record_plans
+    from mammojax.representations.whole_image import whole_image_features
 
     for arm in arms:
         cells.check_arm(arm)
@@ -55,7 +55,7 @@ def inputs(config, arms, records, net) -> dict:
 
 def recipes(config) -> tuple:
     """(`Recipe`, `PairLoss`, `Finetuning`) of a configuration; UserError for settings that cannot be trained with."""
-    from mammojax.evaluation import cells
+    from mammojax.experiment import fit as cells
 
     classifier = {name: getattr(config.model, name) for name in ("filters", "hidden", "dropout")}
     recipe = cells.Recipe(**config.training.to_dict(), **classifier)
@@ -69,7 +69,7 @@ def recipes(config) -> tuple:
 def cell(config, arm: str, parts, records, read: dict) -> Path:
     """Trains one arm on one fold, or reuses it; the cell's folder. read: from `inputs`."""
     from mammojax.datasets.pipeline import Augmentation
-    from mammojax.evaluation import cells
+    from mammojax.experiment import fit as cells
 
     where, about = (Path(config.run), arm, parts, records), {"seed": config.seed, "say": say}
     if arm == cells.BASELINE:
@@ -99,9 +99,9 @@ def cell(config, arm: str, parts, records, read: dict) -> Path:
 def main(config, arguments: list[str]) -> None:
     from launch.prepare import describe, prepared
     from launch.scan import network
-    from mammojax import run
     from mammojax.errors import UserError
-    from mammojax.evaluation.cells import check_arm, describe_cell
+    from mammojax.experiment.fit import check_arm, describe_cell
+    from mammojax.runs.environment import record_settings
 
     command_line.no_arguments(arguments)
     check_arm(ARM.value)
@@ -111,7 +111,7 @@ def main(config, arguments: list[str]) -> None:
         )
     recipes(config)
     net = network(config)
-    run.record_settings(Path(config.run), config.to_dict())
+    record_settings(Path(config.run), config.to_dict())
     records = prepared(config)
     describe(config, records)
     parts = splits(config, records)[FOLD.value]

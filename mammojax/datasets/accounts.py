@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mammojax.run import writing
+from mammojax.runs.files import writing
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
-from mammojax.run import write_json
+from mammojax.runs.files import write_json
 
 
 def stratified_folds(patients: np.ndarray, labels: np.ndarray, *, folds: int, seed: int) -> np.ndarray:

@@ -16,14 +16,15 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from mammojax import run
 from mammojax.datasets import accounts
 from mammojax.datasets.accounts import Account
 from mammojax.datasets.builders import BUILDERS
 from mammojax.datasets.labels import Dropped, label
 from mammojax.datasets.record import INDEX_FILE, Record, RecordSet, Source, features, to_example
 from mammojax.errors import UserError
-from mammojax.images.isolated import CRASHED
+from mammojax.images.reading.isolated import CRASHED
+from mammojax.runs import stages
+from mammojax.runs.files import write_json, writing
 
 FORM = 2  # raise when decoding, cropping or the schema changes what a record holds
 _SHEET = 28  # films a contact sheet
@@ -66,7 +67,7 @@ def prepare(
     sources = builder.find(source, directory / "unpacked" / name, **(options or {}), **extra)
     if scheme not in builder.SCHEMES:
         label(None, scheme, builder.SCHEMES)  # raises, naming what is offered
-    stage_key = run.key(
+    stage_key = stages.key(
         name=name,
         scheme=scheme,
         margin=margin,
@@ -75,7 +76,7 @@ def prepare(
         files=[_identity(s) for s in sources],
     )
     folder = directory / stage_key
-    if run.is_finished(folder, stage_key):
+    if stages.is_finished(folder, stage_key):
         say(f"prepared set {stage_key} is reused")
         return _checked(RecordSet(folder), accounts.read_accounts(folder), strict)
     salt = _salt(folder)
@@ -109,7 +110,7 @@ def prepare(
     ledger = [fates[i] for i in range(len(sources))]
     accounts.write_accounts(folder, ledger)
     shutil.rmtree(work)
-    run.finish(folder, stage_key, dataset=name, scheme=scheme, counts=accounts.counts(ledger))
+    stages.finish(folder, stage_key, dataset=name, scheme=scheme, counts=accounts.counts(ledger))
     return _checked(record_set, ledger, strict)
 
 
@@ -150,7 +151,7 @@ def _salt(folder: Path) -> str:
     """The secret that identifiers are hashed with; made once, kept with the prepared set."""
     path = folder / "salt"
     if not path.is_file():
-        with run.writing(path, "w") as file:
+        with writing(path, "w") as file:
             file.write(secrets.token_hex(16))
     return path.read_text(encoding="utf-8").strip()
 
@@ -194,7 +195,7 @@ def _crop_file(
     """Decodes and crops one file into `work`; runs in a worker. Finished files are not done again."""
     from mammojax.images.breast import crop_breast
     from mammojax.images.mammogram import Rejected
-    from mammojax.images.reading import read_mammogram
+    from mammojax.images.reading.any_file import read_mammogram
 
     done = work / f"{_stem(source)}.json"
     if done.is_file():
@@ -236,7 +237,7 @@ def _crop_file(
         _write_example(work / f"{_stem(source)}.array_record", to_example(record, crop.image, source.lesions))
         _write_thumbnail(work / f"{_stem(source)}.npz", mammogram, crop)
         account = Account(source.file, "used")
-    run.write_json(done, {"account": vars(account), "record": record and record.to_json()})
+    write_json(done, {"account": vars(account), "record": record and record.to_json()})
     return account
 
 
@@ -263,7 +264,7 @@ def _write_thumbnail(path: Path, mammogram, crop) -> None:
     step = max(1, -(-max(mammogram.pixels.shape) // 384))
     small = mammogram.pixels[::step, ::step]
     box = np.asarray([crop.box.top, crop.box.left, crop.box.height, crop.box.width]) // step
-    with run.writing(path) as file:
+    with writing(path) as file:
         np.savez(file, pixels=small, bits=mammogram.bits, box=box, mask=breast_mask(small, mammogram.bits))
 
 
@@ -300,7 +301,7 @@ def _pack(builder, name: str, scheme: str, folder: Path, stems: list[Path], trac
 
             target = builder(data_dir=folder, examples=examples).pack()
         files = Path(target).relative_to(folder).as_posix()
-    run.write_json(
+    write_json(
         folder / INDEX_FILE, {"name": name, "scheme": scheme, "files": files, "records": list(facts.values())}
     )
     _draw_sheets(folder, stems, facts)
@@ -310,7 +311,7 @@ def _pack(builder, name: str, scheme: str, folder: Path, stems: list[Path], trac
 def _draw_sheets(folder: Path, stems: list[Path], facts: dict[str, dict]) -> None:
     import numpy as np
 
-    from mammojax.images.contact_sheet import contact_sheet
+    from mammojax.datasets.sheets import contact_sheet
     from mammojax.images.geometry import Box
 
     def films():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mammojax.errors import UserError
-from mammojax.run import read_json
+from mammojax.runs.files import read_json
 
 INDEX_FILE = "index.json"
 

@@ -13,7 +13,7 @@ import numpy as np
 from mammojax.datasets import pipeline
 from mammojax.datasets.pipeline import Augmentation
 from mammojax.datasets.record import RecordSet
-from mammojax.training.representations import Prepare, Representations
+from mammojax.representations.scan import Prepare, Representations
 from mammojax.training.step import Batch
 
 

@@ -15,7 +15,7 @@ class MetricsFile:
     def __init__(self, folder: Path, *, epochs: int):
         self.path = Path(folder) / "metrics.jsonl"
         kept = [line for line in read_metrics(self.path) if line["epoch"] <= epochs]
-        from mammojax.run import writing
+        from mammojax.runs.files import writing
 
         with writing(self.path, "w") as file:
             file.writelines(json.dumps(line) + "\n" for line in kept)

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from mammojax.errors import UserError
-from mammojax.run import writing
+from mammojax.runs.files import writing
 
 
 def save_variables(path: Path, module: nnx.Module, facts: dict) -> None:

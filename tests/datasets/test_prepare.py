@@ -122,7 +122,7 @@ def test_a_killed_preparation_goes_on_where_it_was(folder, monkeypatch):
         prepared(folder)
     decoded = []
     monkeypatch.setattr(module, "_crop_file", real)
-    import mammojax.images.reading as reading
+    import mammojax.images.reading.any_file as reading
 
     read = reading.read_mammogram
     monkeypatch.setattr(

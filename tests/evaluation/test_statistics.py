@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mammojax.evaluation.baselines import LinearScorer, fit_svm
 from mammojax.evaluation.calibration import Platt, fit_platt
 from mammojax.evaluation.statistics import Predictions, auc, roc, summarise, table_json, table_markdown
+from mammojax.experiment.svm import LinearScorer, fit_svm
 
 
 def predictions(seed=0, patients=60, shift=1.0, scale=1.0):

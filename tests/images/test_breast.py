@@ -14,7 +14,7 @@ from mammojax.errors import UserError
 from mammojax.images.breast import breast_box, breast_mask, chest_wall_side, crop_breast
 from mammojax.images.geometry import Box, Geometry
 from mammojax.images.mammogram import Mammogram, Rejected
-from mammojax.images.reading import read_mammogram
+from mammojax.images.reading.any_file import read_mammogram
 
 
 def drawn_film(seed=0, shape=(420, 300), *, base=120, noise=3.0, label=True, breast=(0.5, 0.42, 0.6)):

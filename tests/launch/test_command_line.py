@@ -1,34 +1,9 @@
 """The edge of the programs: help, and one clear line for whatever a user can get wrong."""
 
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(*arguments, cwd=ROOT, timeout=60):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-
-
-def error_line(done) -> str:
-    """The one line of a mended error; fails on a traceback or exit code 0."""
-    lines = done.stderr.strip().splitlines()
-    assert done.returncode == 2, done.stderr
-    assert len(lines) == 1 and lines[0].startswith("error: ") and "Traceback" not in done.stderr, done.stderr
-    return lines[0]
+from program import error_line, run
 
 
 @pytest.mark.parametrize("name", ["prepare", "scan", "train", "evaluate", "crossval", "predict"])

@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from test_command_line import error_line, run
+from program import error_line, run
 
 from mammojax.errors import UserError
 from mammojax.models.backbones import efficientnet_lite0, vgg_16

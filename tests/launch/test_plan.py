@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from PIL import Image
-from test_command_line import error_line, run
+from program import error_line, run
 
 from mammojax.images.breast import crop_breast
-from mammojax.images.reading import read_mammogram
+from mammojax.images.reading.any_file import read_mammogram
 from mammojax.models.backbones import vgg_m
 from mammojax.models.plans import plan
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from test_command_line import error_line, run
+from program import error_line, run
 
 ARMS = ("resize224_svm", "bce", "weighted_bce", "auc", "auc_finetuned")
 TINY = [
@@ -180,9 +180,9 @@ def test_new_files_get_scores_boxes_or_reasons(finished, tmp_path):
 
 def test_a_network_scores_a_training_file_as_it_did_in_its_own_run(finished, tmp_path):
     """The mean over folds contains each fold's score, so with both folds' held-out scores known, both must be hit."""
-    from mammojax.evaluation.predict import load_model
+    from mammojax.experiment.predict import load_model
     from mammojax.images.breast import crop_breast
-    from mammojax.images.reading import read_mammogram
+    from mammojax.images.reading.any_file import read_mammogram
 
     folder, _ = finished
     with (folder / "arms/auc/fold_1/predictions.csv").open(newline="") as file:

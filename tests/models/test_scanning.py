@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mammojax.errors import UserError
 from mammojax.models.backbones import efficientnet_lite0, vgg_m
 from mammojax.models.backbones.contract import output_side
-from mammojax.models.classifier import Classifier
+from mammojax.models.classifiers.paper import Classifier
 from mammojax.models.layers import (
     depthwise,
     in_turn,
@@ -21,7 +21,7 @@ from mammojax.models.layers import (
     max_pool,
     patches_convolution,
 )
-from mammojax.models.mammogram_net import MammogramNet, layer_depth
+from mammojax.models.merged import MammogramNet, layer_depth
 from mammojax.models.scanning import load_backbone, plan, prepare_image, scan, whole_image_features
 from mammojax.models.weights.torch_file import read_torch_file
 

@@ -9,8 +9,8 @@ from flax import nnx
 from mammojax.errors import UserError
 from mammojax.models.backbones import vgg_16
 from mammojax.models.backbones.contract import output_side, scan_side
-from mammojax.models.classifier import Classifier
-from mammojax.models.mammogram_net import MammogramNet, layer_depth
+from mammojax.models.classifiers.paper import Classifier
+from mammojax.models.merged import MammogramNet, layer_depth
 from mammojax.models.plans import plan
 from mammojax.models.scanning import ScanningNetwork, load_backbone, scan, whole_image_features
 from mammojax.models.weights.converted import Weights, write_weights

@@ -12,15 +12,16 @@ from flax import nnx
 from mammojax import losses, run
 from mammojax.datasets.pipeline import Augmentation
 from mammojax.errors import UserError
-from mammojax.evaluation import cells
-from mammojax.evaluation.crossval import Split, cell_folder
+from mammojax.experiment import fit as cells
+from mammojax.experiment.split import Split, cell_folder
 from mammojax.models import layers
-from mammojax.models.classifier import Classifier
-from mammojax.models.mammogram_net import Frozen, MammogramNet, freeze
+from mammojax.models.classifiers.paper import Classifier
+from mammojax.models.merged import Frozen, MammogramNet, freeze
 from mammojax.models.scanning import plan, prepare_image
+from mammojax.representations.scan import record_plans
+from mammojax.runs import stages
 from mammojax.training import saved
 from mammojax.training.batches import pixel_batches
-from mammojax.training.representations import record_plans
 from mammojax.training.step import (
     Batch,
     auc_objective,
@@ -204,7 +205,7 @@ def test_a_fine_tuned_cell_keeps_its_frozen_layers_and_is_loaded_as_it_was_train
     classifier = cells.build_classifier((2, 2, 24), recipe, seed=0)
     facts = {"shape": (2, 2, 24), "filters": [8], "hidden": [8], "dropout": 0.0}
     saved.save_variables(base / cells.CLASSIFIER_FILE, classifier, facts)
-    run.finish(base, "made by hand")
+    stages.finish(base, "made by hand")
     plans = record_plans(pictures, network, np_=2)
     parts = Split(0, np.arange(4), np.arange(4, 7), np.arange(7, 10))
     options = {"recipe": recipe, "pair_loss": loss, "augmentation": Augmentation(flip=0.5), "seed": 0}

@@ -7,11 +7,11 @@ from sklearn.metrics import roc_auc_score
 
 from mammojax.errors import UserError
 from mammojax.images.breast import crop_breast
-from mammojax.images.phantom import phantom_patient
-from mammojax.images.phantom_dicom import write_phantom_dicom
-from mammojax.images.reading import read_mammogram
-from mammojax.models.classifier import Classifier
+from mammojax.images.reading.any_file import read_mammogram
+from mammojax.models.classifiers.paper import Classifier
 from mammojax.models.scanning import load_backbone, plan, prepare_image, scan
+from mammojax.phantom.dicom import write_phantom_dicom
+from mammojax.phantom.screening_set import phantom_patient
 from mammojax.training.loop import SELECTION, fit
 from mammojax.training.step import (
     Batch,

@@ -8,7 +8,7 @@ from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import Facts
 from mammojax.datasets.record import Source
 from mammojax.errors import UserError
-from mammojax.images.reading import is_image_file
+from mammojax.images.reading.any_file import is_image_file
 
 _TRUE = {"1", "1.0", "true", "yes", "y", "positive", "pos", "malignant", "cancer"}
 _FALSE = {"0", "0.0", "false", "no", "n", "negative", "neg", "benign", "normal"}

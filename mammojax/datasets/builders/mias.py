@@ -8,7 +8,7 @@ from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import Facts
 from mammojax.datasets.record import Source
 from mammojax.errors import UserError
-from mammojax.run import writing
+from mammojax.runs.files import writing
 
 _LINE = re.compile(r"^(mdb(\d{3}))\s+([FGD])\s+(CALC|CIRC|SPIC|MISC|ARCH|ASYM|NORM)\b(.*)$")
 _SIZE = 1024  # pixels a side, clipped or padded by the publishers

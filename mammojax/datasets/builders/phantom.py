@@ -8,8 +8,8 @@ from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import Facts
 from mammojax.datasets.record import Source
 from mammojax.errors import UserError
-from mammojax.images.phantom_dicom import write_phantom_set
-from mammojax.run import finish, is_finished, key
+from mammojax.phantom.dicom import write_phantom_set
+from mammojax.runs.stages import finish, is_finished, key
 
 
 class Phantom(MammogramBuilder):

@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from mammojax import __version__, run
+from mammojax import __version__
 from mammojax.errors import UserError
+from mammojax.runs.files import writing
 
 Layers = dict[str, dict[str, np.ndarray]]
 _REMEDY = "python -m launch.convert_weights makes one of the published file"
@@ -73,7 +74,7 @@ def write_weights(path: Path, backbone: str, weights: Weights, source: Path) -> 
     }
     if weights.recipe is not None:
         facts["recipe"] = json.dumps(asdict(weights.recipe))
-    with run.writing(path) as file:
+    with writing(path) as file:
         file.write(save(tensors, metadata=facts))
 
 

@@ -1,0 +1,60 @@
+"""Any mammogram file to a Mammogram: the kind of file is told by its content, never by its name."""
+
+from pathlib import Path
+
+from mammojax.images.mammogram import MAX_PIXELS, Mammogram, Rejected
+from mammojax.images.reading.dicom import read_dicom, starts_as_dicom
+from mammojax.images.reading.raster import read_raster
+
+IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".tif", ".tiff", ".pgm")
+"""Lower-case suffixes of files that a listing of a folder takes for pictures; see `is_image_file`."""
+
+_RASTER_STARTS = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"P2", b"P5")
+_OTHERS = (
+    (b"\xff\xd8\xff", "a JPEG picture, lossy and 8 bits; expected DICOM, PNG, TIFF or PGM"),
+    (b"GIF8", "a GIF picture; expected DICOM, PNG, TIFF or PGM"),
+    (b"BM", "a BMP picture; expected DICOM, PNG, TIFF or PGM"),
+    (b"\0\0\0\x0cjP  ", "a bare JPEG 2000 picture; expected DICOM, PNG, TIFF or PGM"),
+    (b"\xff\x4f\xff\x51", "a bare JPEG 2000 codestream; expected DICOM, PNG, TIFF or PGM"),
+    (b"PK\x03\x04", "a ZIP archive; unpack it first"),
+    (b"\x1f\x8b", "a gzip file; unpack it first"),
+    (b"II+\0", "a BigTIFF file; save it as plain TIFF"),
+    (b"MM\0+", "a BigTIFF file; save it as plain TIFF"),
+)
+
+
+def read_mammogram(
+    data: bytes, name: str, *, for_processing: str = "log", max_pixels: int = MAX_PIXELS
+) -> Mammogram:
+    """The mammogram in a DICOM, PNG, TIFF or PGM file at full bit depth.
+
+    data: the file's bytes. name: its name or path, for guesses at side and view only. for_processing: "log"
+    or "refuse" raw detector images of DICOM files. max_pixels: larger declared sizes are rejected. Raises
+    Rejected, whose message is the reason, for any file that is none of these or cannot be used.
+    """
+    if not data:
+        raise Rejected("empty file")
+    if (
+        data.startswith(_RASTER_STARTS) and data[128:132] != b"DICM"
+    ):  # a preamble may hold anything, TIFF included
+        return read_raster(data, name, max_pixels=max_pixels)
+    if starts_as_dicom(data[:132]):
+        return read_dicom(data, name=name, for_processing=for_processing, max_pixels=max_pixels)
+    for start, reason in _OTHERS:
+        if data.startswith(start):
+            raise Rejected(reason)
+    text = all(32 <= b < 127 or b in b"\t\r\n\f" for b in data[:512])
+    raise Rejected(f"{'a text file' if text else 'unknown content'}; expected DICOM, PNG, TIFF or PGM")
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a listing takes the file for a picture: by its suffix, or, where it has none, by a start as
+    DICOM.
+    """
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return path.is_file()
+    # DICOM exports name files by UIDs, whose last number looks like a suffix
+    if (path.suffix and not path.suffix[1:].isdigit()) or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return starts_as_dicom(file.read(132))

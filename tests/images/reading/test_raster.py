@@ -1,0 +1,265 @@
+"""PNG, TIFF and PGM: the depth by what the file says or holds, never by its container; hostile files."""
+
+import contextlib
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mammojax.images.mammogram import Rejected
+from mammojax.images.reading.any_file import read_mammogram
+
+
+def png(pixels, kind=0, *chunks, depth=None) -> bytes:
+    """A PNG of uint8 or uint16 samples, written by hand: any colour type and any chunk before the pixels."""
+    depth = depth or pixels.dtype.itemsize * 8
+    rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(pixels.shape[0], -1)
+    body = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], depth, kind, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(body)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts
+    )
+
+
+def tiff(pixels, *, photometric=1, depth=None, sample_format=1) -> bytes:
+    """An uncompressed little-endian TIFF, written by hand."""
+    depth = depth or pixels.dtype.itemsize * 8
+    tags = [
+        (256, 4, pixels.shape[1]),
+        (257, 4, pixels.shape[0]),
+        (258, 3, depth),
+        (259, 3, 1),
+        (262, 3, photometric),
+        (273, 4, 8 + 2 + 12 * 10 + 4),
+        (277, 3, 1),
+        (278, 4, pixels.shape[0]),
+        (279, 4, pixels.nbytes),
+        (339, 3, sample_format),
+    ]
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + pixels.tobytes()
+
+
+def random_picture(bits, seed=0, shape=(30, 20)):
+    pixels = np.random.default_rng(seed).integers(0, 2**bits, shape)
+    pixels.flat[:2] = 0, 2**bits - 1
+    return pixels.astype(np.uint16)
+
+
+def rejection(data, name="x", **options) -> str:
+    with pytest.raises(Rejected) as caught:
+        read_mammogram(data, name, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("bits", [7, 8, 10, 12, 14, 16])
+def test_a_16_bit_png_without_sbit_has_the_depth_of_its_data(bits):
+    pixels = random_picture(bits)
+    mammogram = read_mammogram(png(pixels), "x.png")
+    assert mammogram.bits == max(bits, 8)
+    np.testing.assert_array_equal(mammogram.pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    "stretch",
+    [
+        lambda v: v << 4,
+        lambda v: (v << 4) | (v >> 8),
+        lambda v: np.rint(v * (65535 / 4095)).astype(np.uint16),
+    ],
+)
+def test_12_bits_stretched_to_16_with_sbit_come_back_exactly(stretch):
+    pixels = random_picture(12)
+    mammogram = read_mammogram(png(stretch(pixels).astype(np.uint16), 0, (b"sBIT", b"\x0c")), "x.png")
+    assert mammogram.bits == 12
+    np.testing.assert_array_equal(mammogram.pixels, pixels)
+
+
+def test_sbit_on_values_that_were_not_stretched_keeps_them():
+    pixels = random_picture(12)
+    mammogram = read_mammogram(png(pixels, 0, (b"sBIT", b"\x0c")), "x.png")
+    assert mammogram.bits == 12
+    np.testing.assert_array_equal(mammogram.pixels, pixels)
+
+
+def test_sbit_that_would_lose_values_is_not_believed():
+    pixels = random_picture(16, shape=(100, 100))
+    mammogram = read_mammogram(png(pixels, 0, (b"sBIT", b"\x0c")), "x.png")
+    assert mammogram.bits == 16 and "sBIT" in mammogram.warnings[0]
+    np.testing.assert_array_equal(mammogram.pixels, pixels)
+
+
+def test_8_bit_pngs_keep_8_bits_whatever_their_values():
+    pixels = random_picture(5).astype(np.uint8)
+    mammogram = read_mammogram(png(pixels), "x.png")
+    assert mammogram.bits == 8
+    np.testing.assert_array_equal(mammogram.pixels, pixels)
+
+
+def test_grey_in_colour_or_with_opaque_alpha_is_read_and_real_colour_or_transparency_is_not():
+    grey = random_picture(8).astype(np.uint8)
+    opaque = np.full_like(grey, 255)
+    for kind, planes in ((2, [grey] * 3), (4, [grey, opaque]), (6, [grey, grey, grey, opaque])):
+        mammogram = read_mammogram(png(np.stack(planes, -1), kind), "x.png")
+        np.testing.assert_array_equal(mammogram.pixels, grey)
+    assert "colour" in rejection(png(np.stack([grey, grey, grey // 2], -1), 2))
+    assert "transparent" in rejection(png(np.stack([grey, grey], -1), 4))
+
+
+def test_16_bit_grey_with_opaque_alpha_keeps_16_bits():
+    pixels = random_picture(16)
+    mammogram = read_mammogram(png(np.stack([pixels, np.full_like(pixels, 65535)], -1), 4), "x.png")
+    np.testing.assert_array_equal(mammogram.pixels, pixels)
+
+
+def test_pngs_that_would_lose_depth_or_meaning_are_rejected():
+    pixels = random_picture(16)
+    assert "16-bit colours" in rejection(png(np.stack([pixels] * 3, -1), 2))
+    assert "palette" in rejection(png(pixels.astype(np.uint8), 3, (b"PLTE", bytes(768))))
+    assert "4 bits" in rejection(png(pixels.astype(np.uint8), 0, depth=4))
+    assert "transparent" in rejection(png(pixels, 0, (b"tRNS", b"\0\0")))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiffs_of_8_and_16_bits_are_exact(order):
+    for bits in (8, 12, 16):
+        pixels = random_picture(bits)
+        stored = pixels.astype(np.uint8) if bits == 8 else pixels
+        out = io.BytesIO()
+        image = Image.fromarray(stored)
+        if order == ">" and bits != 8:
+            image = Image.frombytes("I;16B", image.size, stored.astype(">u2").tobytes())
+        image.save(out, "TIFF")
+        mammogram = read_mammogram(out.getvalue(), "x.tif")
+        assert mammogram.bits == bits
+        np.testing.assert_array_equal(mammogram.pixels, pixels)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_white_is_zero_tiffs_are_inverted_once(bits):
+    pixels = random_picture(bits)
+    stored = pixels.astype(np.uint8) if bits == 8 else pixels
+    mammogram = read_mammogram(tiff(stored, photometric=0), "x.tif")
+    np.testing.assert_array_equal(mammogram.pixels, 2**bits - 1 - pixels.astype(int))
+    np.testing.assert_array_equal(read_mammogram(tiff(stored), "x.tif").pixels, pixels)
+
+
+def test_signed_float_and_many_page_tiffs_are_rejected():
+    pixels = random_picture(12)
+    assert "unsigned" in rejection(tiff(pixels, sample_format=2))
+    assert "32" in rejection(tiff(pixels.astype(np.float32), sample_format=3))
+    out = io.BytesIO()
+    page = Image.fromarray(pixels)
+    page.save(out, "TIFF", save_all=True, append_images=[page])
+    assert "2 pictures" in rejection(out.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("maxval", "bits"), [(255, 8), (200, 8), (1023, 10), (4095, 12), (65535, 16), (1, 1)]
+)
+def test_pgm_of_both_kinds_has_the_depth_of_maxval(maxval, bits):
+    pixels = np.random.default_rng(1).integers(0, maxval + 1, (9, 7))
+    pixels.flat[:2] = 0, maxval
+    if maxval == 1:
+        assert "mask" in rejection(b"P5 7 9 1\n" + pixels.astype(np.uint8).tobytes())
+        return
+    raw = pixels.astype(">u2" if maxval > 255 else np.uint8).tobytes()
+    plain = "\n".join(" ".join(map(str, row)) for row in pixels.tolist()).encode()
+    for data in (
+        b"P5\n# made by hand\n7 9\n%d\n" % maxval + raw,
+        b"P5 7\t9 # width and height\n %d " % maxval + raw,
+        b"P2\n7 9\n%d\n" % maxval + plain,
+        b"P2 #c\n7 9 %d\n# in the middle\n" % maxval + plain.replace(b"\n", b" # row\n") + b"\n",
+    ):
+        mammogram = read_mammogram(data, "x.pgm")
+        assert mammogram.bits == bits
+        np.testing.assert_array_equal(mammogram.pixels, pixels)
+
+
+def test_a_pixel_that_looks_like_a_space_or_comment_is_a_pixel():
+    pixels = np.frombuffer(b"# \n#\t\r ab", np.uint8).reshape(3, 3)
+    np.testing.assert_array_equal(read_mammogram(b"P5 3 3 255\n" + pixels.tobytes(), "x").pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"P5", "header"),
+        (b"P5\n3 3", "header"),
+        (b"P5 3 3 0\n" + bytes(9), "0"),
+        (b"P5 3 3 70000\n" + bytes(18), "70000"),
+        (b"P5 0 3 255\n", "empty"),
+        (b"P5 3 3 255\n12345678", "truncated"),
+        (b"P5 99999 99999 255\n", "limit"),
+        (b"P5 3 3 100\n" + bytes(range(95, 104)), "more than"),
+        (b"P2 3 3 255\n1 2 3", "truncated"),
+        (b"P2 2 2 255\n1 2 x 3", "something else"),
+        (b"P2 2 2 255\n1 2 3 99999", "above"),
+        (b"P2 2 2 255\n-1 2 3 4", "else"),
+        (b"P2 9999 9999 255\n1 2", "truncated"),
+        (b"P5 99999999999 3 255\n", "header"),
+    ],
+)
+def test_wrong_pgms_are_rejected_with_the_reason(data, reason):
+    assert reason in rejection(data)
+
+
+def test_data_after_a_pgm_are_ignored_with_a_warning():
+    mammogram = read_mammogram(b"P5 3 3 255\n" + bytes(range(9)) + b"P5 more", "x")
+    assert "after the picture" in mammogram.warnings[0]
+
+
+def test_a_declared_size_beyond_the_limit_is_rejected_before_decoding(monkeypatch):
+    monkeypatch.setattr("PIL.Image.Image.load", lambda *a: pytest.fail("decoded"))
+    pixels = random_picture(12)
+    for data in (png(pixels), tiff(pixels)):
+        assert "limit of 500 pixels" in rejection(data, max_pixels=500)
+    huge = struct.pack(">IIBBBBB", 100_000, 100_000, 16, 0, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + b"IHDR"
+        + huge
+        + struct.pack(">I", zlib.crc32(b"IHDR" + huge))
+    )
+    assert "limit" in rejection(bomb + bytes(20))
+
+
+@pytest.mark.parametrize("make", [png, tiff])
+def test_a_truncated_or_damaged_file_gives_a_mammogram_or_a_rejection(make):
+    data = make(random_picture(12))
+    for end in range(8, len(data) - 20, 37):
+        rejection(data[:end])
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = bytearray(data)
+        for position in rng.integers(8, 200, 3):
+            damaged[position] = rng.integers(0, 256)
+        with contextlib.suppress(Rejected):
+            read_mammogram(bytes(damaged), "x", max_pixels=10**6)
+
+
+def test_constant_pictures_and_masks_are_rejected():
+    assert "constant" in rejection(png(np.full((9, 9), 7, np.uint16)))
+    mask = np.zeros((9, 9), np.uint8)
+    mask[3:5] = 255
+    assert "mask" in rejection(png(mask))
+
+
+def test_side_and_view_are_guessed_from_the_name_and_marked_as_guesses():
+    mammogram = read_mammogram(png(random_picture(12)), "exam/patient_R_MLO.png")
+    assert (mammogram.laterality, mammogram.view, mammogram.patient) == ("R", "MLO", "")
+    assert "laterality guessed from the file name" in mammogram.rules
+    assert "view guessed from the file name" in mammogram.rules
+
+
+def test_the_real_digital_exam_has_12_bits(shared):
+    for file in sorted((shared / "data" / "ffdm").glob("*.png")):
+        mammogram = read_mammogram(file.read_bytes(), file.name)
+        assert mammogram.bits == 12 and mammogram.pixels.max() == 4095
+        assert mammogram.laterality in "LR" and mammogram.view in ("CC", "MLO")
