@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "mammojax"
 FLOORS = (  # from the ground up; a room imports from the floors below its own alone
-    ("losses", "settings", "errors", "seeds"),
+    ("errors", "seeds"),
+    ("losses", "settings"),
     ("evaluation", "runs", "images"),
     ("models", "phantom"),
     ("datasets", "inspect"),
