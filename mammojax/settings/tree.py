@@ -2,12 +2,13 @@
 
 `configs/` fills the tree, any field is a flag (--config.training.epochs=40), `--help` and every check come from here. A
 field that names an entry of a table (a backbone, a surrogate, ...) says which table; who checks passes the tables in,
-so that a new entry is a line in its own table and nowhere else.
+so that a new entry is a line in its own table and nowhere else. A new field is a line here.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple, get_type_hints
 
 
 def field(
@@ -36,11 +37,6 @@ def field(
         "below": below,
     }
     return dataclasses.field(default=default, metadata=facts)
-
-
-def part(kind: type):
-    """A branch of the tree."""
-    return dataclasses.field(default_factory=kind)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +92,8 @@ class Data:
     workers: int = field(-1, "Reading processes; -1: one a core, 0: none.", least=-1, most=1024)
     strict: bool = field(False, "A rejected file is an error.")
     sample: str = field("image", "What gets one score in training.", choices=("image", "breast", "patient"))
-    phantom: Phantom = part(Phantom)
-    folder: Folder = part(Folder)
+    phantom: Phantom = dataclasses.field(default_factory=Phantom)
+    folder: Folder = dataclasses.field(default_factory=Folder)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,9 +185,9 @@ class Model:
         "own", "own: each image's own score. mean: the mean of its breast's views.", choices=("own", "mean")
     )
     ensemble: int = field(1, "Networks from different seeds whose scores are averaged.", least=1, most=100)
-    paper: Paper = part(Paper)
-    mil: Mil = part(Mil)
-    pooled: Pooled = part(Pooled)
+    paper: Paper = dataclasses.field(default_factory=Paper)
+    mil: Mil = dataclasses.field(default_factory=Mil)
+    pooled: Pooled = dataclasses.field(default_factory=Pooled)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,6 +302,7 @@ class Crossval:
     arms: tuple[str, ...] = field(
         ("resize224_svm", "bce", "weighted_bce", "auc"),
         "Rows of the table; any settings of one can be overridden: 'auc:loss.surrogate=hinge,training.epochs=40'.",
+        table="arms",
     )
     proposed: str = field("", "The arm that differences are taken from; empty: the last one.")
     resamples: int = field(2000, "Of the bootstrap.", least=2, most=1000000)
@@ -317,12 +314,48 @@ class Settings:
 
     run: str = field("runs/default", "The run directory: everything that a run makes lies in it.")
     seed: int = field(0, "Every random stream is derived from it by name.", least=0, most=2**31 - 1)
-    data: Data = part(Data)
-    model: Model = part(Model)
-    scan: Scan = part(Scan)
-    augmentation: Augmentation = part(Augmentation)
-    loss: Loss = part(Loss)
-    training: Training = part(Training)
-    finetune: Finetune = part(Finetune)
-    crossval: Crossval = part(Crossval)
-    arms: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data: Data = dataclasses.field(default_factory=Data)
+    model: Model = dataclasses.field(default_factory=Model)
+    scan: Scan = dataclasses.field(default_factory=Scan)
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    loss: Loss = dataclasses.field(default_factory=Loss)
+    training: Training = dataclasses.field(default_factory=Training)
+    finetune: Finetune = dataclasses.field(default_factory=Finetune)
+    crossval: Crossval = dataclasses.field(default_factory=Crossval)
+    arms: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict,
+        metadata={"sentence": "Arms of one's own by name, from a config file; see the README."},
+    )
+
+
+class Leaf(NamedTuple):
+    """A field of the tree with all that is known of it. path: `training.epochs`; kind: its type; facts: see `field`."""
+
+    path: str
+    kind: Any
+    default: Any
+    facts: Mapping[str, Any]
+
+
+def leaves_of(kind: type, prefix: str = "") -> dict[str, Leaf]:
+    """The fields of a branch by path, in the order of the tree."""
+    found, kinds = {}, get_type_hints(kind)
+    for item in dataclasses.fields(kind):
+        path = prefix + item.name
+        if dataclasses.is_dataclass(kinds[item.name]):
+            found |= leaves_of(kinds[item.name], f"{path}.")
+        else:
+            default = item.default_factory() if item.default is dataclasses.MISSING else item.default
+            found[path] = Leaf(path, kinds[item.name], default, item.metadata)
+    return found
+
+
+@functools.cache
+def leaves() -> dict[str, Leaf]:
+    """Every field of `Settings` by path."""
+    return leaves_of(Settings)
+
+
+def value_of(settings: Settings, path: str) -> Any:
+    """The value of a field by its path."""
+    return functools.reduce(getattr, path.split("."), settings)
