@@ -23,8 +23,8 @@ WATCHED = "watched"
 
 
 class Fitted(NamedTuple):
-    """The model after the last epoch that was trained; step: optimiser steps taken; curve: {epoch: float32[n]}, scores of
-    the watched samples after every evaluated epoch (epoch 0: before the first step, where asked for)."""
+    """The model after the kept epoch; step: optimiser steps taken until then; curve: {epoch: float32[n]}, scores of the
+    watched samples after every evaluated epoch (epoch 0: before the first step, where asked for)."""
 
     model: nnx.Module
     step: int
@@ -42,6 +42,7 @@ def fit(
     describe: Callable[[np.ndarray, Report], dict[str, float]],
     evaluate_every: int = 1,
     checkpoint_every: int = 10,
+    keep: int | None = None,
     from_start: bool = False,
     say: Callable[[str], None] = lambda text: None,
     track: Callable = lambda it, **_: it,
@@ -50,20 +51,22 @@ def fit(
     """Trains `epochs` epochs from `state` and fills `model` with what came out.
 
     advance(state, epoch) -> (state, Report with arrays [steps]), the same for the same epoch (0, 1, ...). watch(state) ->
-    float32[n], scores of what is watched. describe(scores, report) -> numbers for metrics.jsonl. epochs may be 0.
-    evaluate_every: epochs between evaluations; the last one is always evaluated. from_start: watch before the first
+    float32[n], scores of what is watched. describe(scores, report) -> numbers for metrics.jsonl. epochs may be 0. keep:
+    the evaluated epoch whose model is returned, None for the last. evaluate_every: epochs between evaluations; the last one is always evaluated. from_start: watch before the first
     step too. folder: gets metrics.jsonl, tensorboard/, the watched scores and, while training, checkpoints/; a killed
     run goes on from the newest whole one and gives the same bits as one that was not killed.
     Raises UserError, naming the step, when the loss is not finite; the checkpoints stay.
     """
     folder = Path(folder)
     checkpoints = Checkpoints(folder / "checkpoints")
-    restored = checkpoints.restore(_abstract(state), say=say)
+    kept = (_copied((state.kept, state.rest)), 0)
+    restored = checkpoints.restore(_abstract((state, kept[0])), say=say)
     done = 0
     if restored is not None:
         _, leaves, facts = restored
         # copies: the first step donates them, and Orbax may still hold their memory
-        state, done = _copied(_unflatten(state, leaves)), facts["epoch"]
+        state, variables = _copied(_unflatten((state, kept[0]), leaves))
+        done, kept = facts["epoch"], (variables, facts["kept_step"])
         say(f"resumed after epoch {done}")
     metrics = MetricsFile(folder, epochs=done)
     if from_start and done == 0:
@@ -86,15 +89,18 @@ def fit(
                 line = {"loss": float(values.mean()), "penalty": float(np.mean(report.penalty))}
                 line |= {k: None if np.isnan(v) else float(v) for k, v in describe(scores, report).items()}
                 metrics.write(epoch + 1, int(state.step), **line)
+            if epoch + 1 == (epochs if keep is None else keep):
+                kept = (_copied((state.kept, state.rest)), int(state.step))
             if not last and (epoch + 1) % checkpoint_every == 0:
-                # a copy: the save goes on in the background while the next step overwrites its donated state
-                checkpoints.save(int(state.step), _flatten(_copied(state)), {"epoch": epoch + 1})
+                # copies: the save goes on in the background while the next step overwrites its donated state
+                facts = {"epoch": epoch + 1, "kept_step": kept[1]}
+                checkpoints.save(int(state.step), _flatten(_copied((state, kept[0]))), facts)
     finally:
         checkpoints.close()
         metrics.close()
-    nnx.update(model, state.kept, state.rest)
+    nnx.update(model, *kept[0])
     model.eval()
-    return Fitted(model, int(state.step), watched(folder, epochs))
+    return Fitted(model, kept[1], watched(folder, epochs))
 
 
 def _keep(folder: Path, epoch: int, scores: np.ndarray) -> None:
