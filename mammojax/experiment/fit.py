@@ -42,7 +42,15 @@ from mammojax.training.step import (
 BASELINE = "resize224_svm"  # baseline 1 of the paper
 LOSSES = ("bce", "weighted_bce", "auc")  # baseline 2, its class-weighted form, the proposed method
 FINETUNED = "_finetuned"  # suffix: stage two on top of the arm of this name
-ARMS = (BASELINE, *LOSSES, *(name + FINETUNED for name in LOSSES))
+ARMS = (
+    "resize224_svm",
+    "bce",
+    "weighted_bce",
+    "auc",
+    "bce_finetuned",
+    "weighted_bce_finetuned",
+    "auc_finetuned",
+)
 CLASSIFIER_FILE, MERGED_FILE, SVM_FILE = "classifier.safetensors", "merged.safetensors", "svm.npz"
 FORM = 2  # raise when training or scoring changes what a cell holds
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from mammojax.errors import UserError
 from mammojax.settings.check import checked, nearest, parsed, split_outside, unknown_field
-from mammojax.settings.tree import Settings, leaves
+from mammojax.settings.leaves import leaves
+from mammojax.settings.tree import Settings
 
 SHARED = ("run", "seed", "data", "crossval", "arms")  # one for the whole table
 WORDS = ("base", "title", "colour")  # of an arm of one's own, beside its settings
@@ -62,7 +63,7 @@ def checked_arms(value: Any) -> dict[str, dict]:
     """Arms of one's own, every field checked. Raises UserError."""
     if not isinstance(value, Mapping):
         raise UserError(
-            f"config.arms is {value!r}; expected arms by name, each with its base and its settings"
+            f"config.arms is {value!r}; expected, in a config file, arms by name, each with its base and settings"
         )
     arms = {}
     for name, own in value.items():

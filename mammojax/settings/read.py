@@ -9,7 +9,8 @@ from mammojax.errors import UserError
 from mammojax.settings.arms import checked_arms, parse_arm
 from mammojax.settings.check import checked, parsed, unknown_field
 from mammojax.settings.rules import check_rules
-from mammojax.settings.tree import Settings, leaves
+from mammojax.settings.leaves import leaves
+from mammojax.settings.tree import Settings
 
 
 def to_mapping(settings: Settings) -> dict:
