@@ -66,7 +66,7 @@ def unknown_field(path: str) -> UserError:
     last = path.rpartition(".")[2]
     same = [name for name in known if name.rpartition(".")[2] == last]  # right name, wrong section
     sections = {name[:place] for name in known for place, letter in enumerate(name) if letter == "."}
-    near = difflib.get_close_matches(path, [*known, *sorted(sections)], 1, 0.6) or same[:1]
+    near = same if len(same) == 1 else difflib.get_close_matches(path, [*known, *sorted(sections)], 1, 0.6)
     inside = [name for name in known if name.startswith(f"{path}.")]
     if inside:
         return UserError(f"config.{path} is a section; give one of its fields, such as config.{inside[0]}")
@@ -110,10 +110,11 @@ def _scalar(leaf: Leaf, value: Any, whole: Any) -> Any:
         raise wrong(leaf, whole)
     try:
         number = kind(value)
+        finite = math.isfinite(number)
     except OverflowError:
         raise wrong(leaf, whole) from None
     bad = (
-        not math.isfinite(number)
+        not finite
         or (facts["least"] is not None and number < facts["least"])
         or (facts["most"] is not None and number > facts["most"])
         or (facts["above"] is not None and number <= facts["above"])
