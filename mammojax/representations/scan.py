@@ -210,7 +210,8 @@ class Prepare:
 
 
 @functools.cache
-def _compiled_scan():
+def compiled_scan():
+    """scan(graph, state, pixels, plan, precision) -> maps, compiled once for each of graph, plan and precision."""
     import jax
     from flax import nnx
 
@@ -239,7 +240,7 @@ def scanned(network, elements, plans, *, batch: int = 1, precision: str = "float
         plan = plans[waiting[0]["index"]]
         inputs = [e["input"] for e in waiting]
         filled = np.stack(inputs + inputs[-1:] * (batch - len(inputs)))  # one program: the tail is padded
-        running.append((waiting, _compiled_scan()(graph, state, filled, plan, precision), *plan_cells(plan)))
+        running.append((waiting, compiled_scan()(graph, state, filled, plan, precision), *plan_cells(plan)))
 
     waiting: list[dict] = []
     for element in elements:

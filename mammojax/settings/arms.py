@@ -6,25 +6,14 @@ in config.arms: {"auc_hinge": {"base": "auc", "title": "AUC, hinge", "loss": {"s
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from mammojax.errors import UserError
 from mammojax.settings.check import checked, nearest, parsed, split_outside, unknown_field
-from mammojax.settings.tree import Settings, leaves
+from mammojax.settings.leaves import leaves
 
 SHARED = ("run", "seed", "data", "crossval", "arms")  # one for the whole table
 WORDS = ("base", "title", "colour")  # of an arm of one's own, beside its settings
-
-
-class ArmChoice(NamedTuple):
-    """An arm as it was asked for. name: as written; base: its entry in the table of arms; title, colour: "" if not given;
-    settings: with its own in place."""
-
-    name: str
-    base: str
-    title: str
-    colour: str
-    settings: Settings
 
 
 def parse_arm(text: str) -> tuple[str, dict[str, Any]]:
@@ -62,7 +51,7 @@ def checked_arms(value: Any) -> dict[str, dict]:
     """Arms of one's own, every field checked. Raises UserError."""
     if not isinstance(value, Mapping):
         raise UserError(
-            f"config.arms is {value!r}; expected arms by name, each with its base and its settings"
+            f"config.arms is {value!r}; expected, in a config file, arms by name, each with its base and settings"
         )
     arms = {}
     for name, own in value.items():
@@ -98,17 +87,3 @@ def _checked_section(values: Mapping, prefix: str) -> dict:
         else checked(_own(f"{prefix}{name}"), item)
         for name, item in values.items()
     }
-
-
-def chosen_arm(settings: Settings, text: str) -> ArmChoice:
-    """The arm that is written so, with its settings. Its base is not looked up; see `check_names`."""
-    from mammojax.settings.read import flattened, replaced  # which reads arms
-
-    name, overrides = parse_arm(text)
-    own = settings.arms.get(name)
-    if own is None:
-        return ArmChoice(text, name, "", "", replaced(settings, overrides))
-    base, title, colour = (own.get(word, "") for word in WORDS)
-    inherited = flattened({key: item for key, item in own.items() if key not in WORDS})
-    title = title if not overrides else ""  # of the arm as it was described
-    return ArmChoice(text, base, title, colour, replaced(settings, {**inherited, **overrides}))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, get_args, get_origin
 
 from mammojax.errors import UserError
-from mammojax.settings.tree import Leaf, leaves
+from mammojax.settings.leaves import Leaf, leaves
 
 NOUNS = {int: "whole number", float: "number", str: "text"}
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -28,11 +28,13 @@ def is_tuple(leaf: Leaf) -> bool:
 def span(leaf: Leaf) -> str:
     """The allowed range in words, such as `from 1 to 256`; "" if there is none."""
     least, most, above, below = (leaf.facts.get(name) for name in ("least", "most", "above", "below"))
-    low = f"above {above:g}" if above is not None else "" if least is None else f"at least {least}"
-    high = f"below {below:g}" if below is not None else "" if most is None else f"at most {most}"
+    least, most, above, below = (
+        x if x is None or isinstance(x, int) else f"{x:g}" for x in (least, most, above, below)
+    )
     if least is not None and most is not None:
         return f"from {least} to {most}"
-    return " and ".join(part for part in (low, high) if part)
+    words = (("above", above), ("at least", least), ("below", below), ("at most", most))
+    return " and ".join(f"{word} {value}" for word, value in words if value is not None)
 
 
 def expected(leaf: Leaf) -> str:
@@ -46,9 +48,9 @@ def expected(leaf: Leaf) -> str:
     if not is_tuple(leaf):
         article = "" if kind is str else "a "
         return " ".join(part for part in (article + noun, span(leaf)) if part)
-    what = "texts" if kind is str else " ".join(part for part in (noun + "s", span(leaf)) if part)
     if leaf.facts.get("choices"):
-        what = f"some of {', '.join(leaf.facts['choices'])}"
+        return f"some of {', '.join(leaf.facts['choices'])}"
+    what = " ".join(part for part in (f"{noun}s", span(leaf)) if part)
     return f"a tuple of {what}, such as {leaf.default!r}"
 
 
@@ -63,7 +65,8 @@ def unknown_field(path: str) -> UserError:
     known = list(leaves())
     last = path.rpartition(".")[2]
     same = [name for name in known if name.rpartition(".")[2] == last]  # right name, wrong section
-    near = difflib.get_close_matches(path, known, 1, 0.6) or same[:1]
+    sections = {name[:place] for name in known for place, letter in enumerate(name) if letter == "."}
+    near = same if len(same) == 1 else difflib.get_close_matches(path, [*known, *sorted(sections)], 1, 0.6)
     inside = [name for name in known if name.startswith(f"{path}.")]
     if inside:
         return UserError(f"config.{path} is a section; give one of its fields, such as config.{inside[0]}")
@@ -107,10 +110,11 @@ def _scalar(leaf: Leaf, value: Any, whole: Any) -> Any:
         raise wrong(leaf, whole)
     try:
         number = kind(value)
+        finite = math.isfinite(number)
     except OverflowError:
         raise wrong(leaf, whole) from None
     bad = (
-        not math.isfinite(number)
+        not finite
         or (facts["least"] is not None and number < facts["least"])
         or (facts["most"] is not None and number > facts["most"])
         or (facts["above"] is not None and number <= facts["above"])

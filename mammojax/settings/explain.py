@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import get_type_hints
 
 from mammojax.settings.check import expected, is_tuple, span
-from mammojax.settings.tree import Leaf, Settings, leaves
+from mammojax.settings.leaves import Leaf, leaves
+from mammojax.settings.tree import Settings
 
 WIDTH = 98  # columns
 
@@ -27,8 +28,14 @@ def _section(kind: type, prefix: str, tables: Mapping[str, Iterable[str]], lines
         leaf = leaves()[prefix + name]
         if leaf.path == "arms":  # no flag takes a mapping
             continue
-        lines.append(f"  --config.{leaf.path}={_typed(leaf.default)}")
-        text = " ".join(part for part in (leaf.facts["sentence"], _takes(leaf, tables)) if part)
+        flag, takes = f"  --config.{leaf.path}={_typed(leaf.default)}", _takes(leaf, tables)
+        beside = f"{flag}  ({takes})" if takes and len(flag) + len(takes) + 4 <= WIDTH else flag
+        lines.append(beside)
+        text = (
+            leaf.facts["sentence"]
+            if beside != flag or not takes
+            else f"{leaf.facts['sentence']} Takes {takes}."
+        )
         lines += textwrap.wrap(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
     for item in dataclasses.fields(kind):
         if item.name not in own:
@@ -36,14 +43,11 @@ def _section(kind: type, prefix: str, tables: Mapping[str, Iterable[str]], lines
 
 
 def _takes(leaf: Leaf, tables: Mapping[str, Iterable[str]]) -> str:
-    """The choices, the names of the table, or the range, as a sentence; "" where any value will do."""
+    """The choices, the names of the table, or the range; "" where any value will do."""
     names = list(tables.get(leaf.facts["table"], ())) if leaf.facts["table"] else []
     if names:
-        return f"{'Some' if is_tuple(leaf) else 'One'} of {', '.join(names)}."
-    if leaf.facts["choices"] or leaf.kind is bool:
-        text = expected(leaf)
-        return f"{text[:1].upper()}{text[1:]}."
-    return f"{span(leaf).capitalize()}." if span(leaf) else ""
+        return f"{'some' if is_tuple(leaf) else 'one'} of {', '.join(names)}"
+    return expected(leaf) if leaf.facts["choices"] or leaf.kind is bool else span(leaf)
 
 
 def _typed(value: object) -> str:

@@ -1,15 +1,15 @@
-"""Settings from plain data and from what was typed, and back; every value is checked on the way in."""
+"""Settings from plain data, and back; every value is checked on the way in. And the settings of one arm."""
 
 import copy
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from mammojax.errors import UserError
-from mammojax.settings.arms import checked_arms, parse_arm
-from mammojax.settings.check import checked, parsed, unknown_field
-from mammojax.settings.rules import check_rules
-from mammojax.settings.tree import Settings, leaves
+from mammojax.settings.arms import WORDS, checked_arms, parse_arm
+from mammojax.settings.check import checked, unknown_field
+from mammojax.settings.leaves import leaves
+from mammojax.settings.tree import Settings
 
 
 def to_mapping(settings: Settings) -> dict:
@@ -22,35 +22,9 @@ def defaults() -> dict:
     return to_mapping(Settings())
 
 
-def from_mapping(nested: Mapping) -> Settings:
-    """Settings from nested plain data; what is left out has its default. Raises UserError for the first mistake."""
-    return check_rules(fields_from(nested))
-
-
 def fields_from(nested: Mapping) -> Settings:
-    """As `from_mapping`, with every check of a field and none across fields (flags may yet change them)."""
+    """Settings from nested plain data, every field checked and nothing across fields (flags may yet change them)."""
     return replaced(Settings(), flattened(nested))
-
-
-def with_overrides(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
-    """The settings with fields replaced by path: {"training.epochs": 40, "loss.surrogate": "hinge"}.
-
-    Text is read as the field's type, so that what was typed on a command line can be given as it is; checks and messages
-    are those of `from_mapping`.
-    """
-    return check_rules(
-        replaced(
-            settings,
-            {
-                path: parsed(leaves()[path], value) if isinstance(value, str) and _typed(path) else value
-                for path, value in overrides.items()
-            },
-        )
-    )
-
-
-def _typed(path: str) -> bool:
-    return path in leaves() and path != "arms"
 
 
 def flattened(nested: Mapping, prefix: str = "") -> dict[str, Any]:
@@ -98,3 +72,26 @@ def _built(kind: type, values: Mapping) -> Any:
             for name, value in values.items()
         }
     )
+
+
+class ArmChoice(NamedTuple):
+    """An arm as it was asked for. name: as written; base: its entry in the table of arms; title, colour: "" if not given;
+    settings: with its own in place."""
+
+    name: str
+    base: str
+    title: str
+    colour: str
+    settings: Settings
+
+
+def chosen_arm(settings: Settings, text: str) -> ArmChoice:
+    """The arm that is written so, with its settings. Its base is not looked up; see `check_names`."""
+    name, overrides = parse_arm(text)
+    own = settings.arms.get(name)
+    if own is None:
+        return ArmChoice(text, name, "", "", replaced(settings, overrides))
+    base, title, colour = (own.get(word, "") for word in WORDS)
+    inherited = flattened({key: item for key, item in own.items() if key not in WORDS})
+    title = title if not overrides else ""  # of the arm as it was described
+    return ArmChoice(text, base, title, colour, replaced(settings, {**inherited, **overrides}))

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from mammojax.errors import UserError
-from mammojax.settings.arms import chosen_arm
 from mammojax.settings.check import nearest
-from mammojax.settings.tree import Settings, leaves, value_of
+from mammojax.settings.leaves import leaves, value_of
+from mammojax.settings.read import chosen_arm
+from mammojax.settings.tree import Settings
 
 
 class Rule(NamedTuple):

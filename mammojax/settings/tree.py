@@ -6,9 +6,8 @@ so that a new entry is a line in its own table and nowhere else. A new field is 
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any
 
 
 def field(
@@ -43,7 +42,7 @@ def field(
 class Phantom:
     """The built-in screening set (data.name=phantom)."""
 
-    patients: int = field(48, "Patients, four images each.", least=1)
+    patients: int = field(48, "Patients, four images each.", least=1, most=100000)
     prevalence: float = field(0.35, "Share of patients with a malignant lesion.", least=0.0, most=1.0)
     height: int = field(2048, "Rows of a film, pixels.", least=64, most=8192)
     width: int = field(1536, "Columns of a film, pixels.", least=64, most=8192)
@@ -126,7 +125,9 @@ class Mil:
         least=0.0,
         most=1.0,
     )
-    temperature: float = field(1.0, "pool=lse: its temperature, in units of a cell's score.", above=0.0)
+    temperature: float = field(
+        1.0, "pool=lse: its temperature, in units of a cell's score.", above=0.0, most=1e6
+    )
     dropout: float = field(0.0, "Share of channels left out while training.", least=0.0, below=1.0)
 
 
@@ -135,7 +136,9 @@ class Pooled:
     """Statistics of the map and a linear score (model.classifier=pooled)."""
 
     statistics: tuple[str, ...] = field(
-        ("mean", "top", "deviation"), "Of each channel over tissue cells: mean, top, bottom, deviation."
+        ("mean", "top", "deviation"),
+        "Of each channel over tissue cells; deviation: the standard one.",
+        choices=("mean", "top", "bottom", "deviation"),
     )
     top: float = field(0.02, "Share of the cells behind `top` and `bottom`.", above=0.0, most=1.0)
 
@@ -231,15 +234,20 @@ class Loss:
     )
     policy: str = field("all", "What the score buffers keep.", choices=("all", "reservoir", "fifo"))
     capacity: int = field(
-        0, "Stored scores of each class for reservoir and fifo; 0: one a training sample.", least=0
+        0,
+        "Stored scores of each class for reservoir and fifo; 0: one a training sample.",
+        least=0,
+        most=10**9,
     )
     surrogate: str = field("logistic", "What a pair costs (logistic: eq. 4).", table="surrogates")
     implementation: str = field(
         "auto", "How pairs are summed.", choices=("auto", "materialized", "tiled", "fast")
     )
-    margin: float = field(0.0, "A pair is right when the positive is higher by this.")
-    temperature: float = field(1.0, "Score differences are divided by it.", above=0.0)
-    two_pass_batches: int = field(0, "pairs=two_pass, stage one: batches a step; 0: a whole epoch.", least=0)
+    margin: float = field(0.0, "A pair is right when the positive is higher by this.", least=-1e6, most=1e6)
+    temperature: float = field(1.0, "Score differences are divided by it.", above=0.0, most=1e6)
+    two_pass_batches: int = field(
+        0, "pairs=two_pass, stage one: batches a step; 0: a whole epoch.", least=0, most=10**6
+    )
     correct_drift: bool = field(
         True, "Stored scores are moved by the mean change of the batch's own samples."
     )
@@ -258,7 +266,7 @@ class Training:
         choices=("constant", "cosine", "linear", "step"),
     )
     warmup: float = field(0.05, "Share of the steps over which the learning rate rises.", least=0.0, most=1.0)
-    clip: float = field(1.0, "Largest norm of the gradient; 0: none.", least=0.0)
+    clip: float = field(1.0, "Largest norm of the gradient; 0: none.", least=0.0, most=1e6)
     decay: str = field(
         "decoupled",
         "How lambda acts: decoupled from the gradient (AdamW), or as lambda/2 ||W||^2 in the loss (the paper; Adam's normaliser undoes small ones).",
@@ -275,21 +283,25 @@ class Training:
         "inner", "Epochs: chosen by the mean inner curve, or the last one.", choices=("inner", "last")
     )
     inner: int = field(4, "Inner folds, which select the epoch and calibrate out of fold.", least=2, most=100)
-    evaluate_every: int = field(1, "Epochs between evaluations.", least=1)
-    checkpoint_every: int = field(10, "Epochs between checkpoints.", least=1)
+    evaluate_every: int = field(1, "Epochs between evaluations.", least=1, most=100000)
+    checkpoint_every: int = field(10, "Epochs between checkpoints.", least=1, most=100000)
 
 
 @dataclasses.dataclass(frozen=True)
 class Finetune:
     """Stage two: scanning network and classifier merged, trained from pixels."""
 
-    epochs: int = field(0, "Passes over the training images; arms of stage two need at least 1.", least=0)
+    epochs: int = field(
+        0, "Passes over the training images; arms of stage two need at least 1.", least=0, most=100000
+    )
     batch: int = field(2, "Images that are in memory at a time.", least=1, most=4096)
-    microbatches: int = field(1, "Batches that share one loss and make one step; 0: a whole epoch.", least=0)
+    microbatches: int = field(
+        1, "Batches that share one loss and make one step; 0: a whole epoch.", least=0, most=10**6
+    )
     learning_rate: float = field(3e-5, "The largest of the schedule.", above=0.0, most=100.0)
     scanning_rate: float = field(0.1, "Factor of it for the scanning network.", least=0.0, most=100.0)
     frozen: int = field(
-        0, "Layers of the scanning network, from the pixels on, that are not trained.", least=0
+        0, "Layers of the scanning network, from the pixels on, that are not trained.", least=0, most=1000
     )
 
 
@@ -326,36 +338,3 @@ class Settings:
         default_factory=dict,
         metadata={"sentence": "Arms of one's own by name, from a config file; see the README."},
     )
-
-
-class Leaf(NamedTuple):
-    """A field of the tree with all that is known of it. path: `training.epochs`; kind: its type; facts: see `field`."""
-
-    path: str
-    kind: Any
-    default: Any
-    facts: Mapping[str, Any]
-
-
-def leaves_of(kind: type, prefix: str = "") -> dict[str, Leaf]:
-    """The fields of a branch by path, in the order of the tree."""
-    found, kinds = {}, get_type_hints(kind)
-    for item in dataclasses.fields(kind):
-        path = prefix + item.name
-        if dataclasses.is_dataclass(kinds[item.name]):
-            found |= leaves_of(kinds[item.name], f"{path}.")
-        else:
-            default = item.default_factory() if item.default is dataclasses.MISSING else item.default
-            found[path] = Leaf(path, kinds[item.name], default, item.metadata)
-    return found
-
-
-@functools.cache
-def leaves() -> dict[str, Leaf]:
-    """Every field of `Settings` by path."""
-    return leaves_of(Settings)
-
-
-def value_of(settings: Settings, path: str) -> Any:
-    """The value of a field by its path."""
-    return functools.reduce(getattr, path.split("."), settings)
