@@ -5,7 +5,7 @@ with what was chosen. See `fit` for one arm on one fold.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from mammojax.experiment.maps import RESIDENT, MapLearner
 from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.split import Split, splits
 from mammojax.experiment.svm import fit_svm
+from mammojax.experiment.table import Entry, Table, write_table
 from mammojax.models.backbones import BACKBONES
 from mammojax.models.classifiers import CLASSIFIERS, classifier_module
 from mammojax.representations.bags import Bags
@@ -54,6 +55,11 @@ class Run:
     arms: tuple[Arm, ...]
     cells: tuple[Cell, ...]
     records: RecordSet
+
+    @property
+    def directory(self) -> Path:
+        """The run directory."""
+        return Path(self.settings.run)
 
     @property
     def proposed(self) -> str:
@@ -99,37 +105,35 @@ def crossval(
     *,
     arms: Sequence[str] = (),
     folds: Sequence[int] = (),
+    table: bool = True,
     say: Callable[[str], None] = print,
     track: Callable = lambda it, **_: it,
 ) -> Run:
     """Prepares, scans and trains every arm on every fold of every repeat; what is finished is reused.
 
-    arms, folds: only these of the table's, by name and number; empty for all. say(text) prints a line; track(iterable,
+    arms, folds: only these of the table's, by name and number; empty for all. table: whether the run directory's table
+    is to be made of these cells. say(text) prints a line; track(iterable,
     total=, description=) shows progress. Several processes with the same settings share the cells out among them.
     Raises UserError for what a user can mend.
     """
-    table = checked(settings)
-    chosen = [arm for arm in table if not arms or arm.name in arms]
+    known = checked(settings)
+    chosen = [arm for arm in known if not arms or arm.name in arms]
     if arms and len(chosen) < len(arms):
         raise UserError(
-            f"no arm {set(arms) - {a.name for a in table}} in config.crossval.arms; expected some of "
-            f"{', '.join(arm.name for arm in table)}"
+            f"no arm {set(arms) - {a.name for a in known}} in config.crossval.arms; expected some of "
+            f"{', '.join(arm.name for arm in known)}"
         )
     if any(fold >= settings.crossval.folds for fold in folds):
         raise UserError(
             f"fold {max(folds)}, expected 0 to {settings.crossval.folds - 1} (config.crossval.folds)"
         )
     directory = Path(settings.run)
-    record_settings(directory, to_mapping(settings))
+    if table:
+        record_settings(directory, to_mapping(settings))
     records = inputs.prepared(settings, say=say, track=track)
     describe(settings, records, say)
     experiment = Experiment(settings, records, say=say, track=track)
-    work = [
-        (arm, parts)
-        for arm in chosen
-        for parts in experiment.splits
-        if not folds or parts.fold in folds
-    ]
+    work = [(arm, parts) for arm in chosen for parts in experiment.splits if not folds or parts.fold in folds]
     cells = {}
     for wait in (False, True):  # first what is free, then what other processes are at
         left = [job for job in work if job not in cells]
@@ -139,7 +143,14 @@ def crossval(
                 cells[job] = folder
                 say(describe_cell(folder, *held_out_auc(folder)))
     done = tuple(Cell(arm, parts.repeat, parts.fold, cells[arm, parts]) for arm, parts in work)
-    return Run(settings, tuple(chosen), done, records)
+    run = Run(settings, tuple(chosen), done, records)
+    if table:
+        entries = {arm.name: [] for arm in chosen}
+        for cell in done:
+            entries[cell.arm.name].append(Entry(cell.repeat, cell.fold, cell.folder.name))
+        titles, colours = ({arm.name: getattr(arm, name) for arm in chosen} for name in ("title", "colour"))
+        write_table(Table(directory, entries, titles, colours, run.proposed))
+    return run
 
 
 def held_out_auc(folder: Path) -> tuple[float, int]:
@@ -178,7 +189,11 @@ class Experiment:
             parts
             for repeat in range(table.repeats)
             for parts in splits(
-                self._samples, folds=table.folds, inner=settings.training.inner, seed=settings.seed, repeat=repeat
+                self._samples,
+                folds=table.folds,
+                inner=settings.training.inner,
+                seed=settings.seed,
+                repeat=repeat,
             )
         ]
         folds = {
@@ -196,7 +211,9 @@ class Experiment:
 
     def cell(self, arm: Arm, parts: Split, *, wait: bool = True) -> Path | None:
         """The finished cell of an arm on a fold, made or reused; see `fit_cell`."""
-        learn, made_from = {"svm": self._svm, "maps": self._stage_one, "merged": self._stage_two}[arm.stage](arm, parts)
+        learn, made_from = {"svm": self._svm, "maps": self._stage_one, "merged": self._stage_two}[arm.stage](
+            arm, parts
+        )
         settings = arm.settings
         network = self._network(settings)
         use = {
@@ -369,7 +386,11 @@ class Experiment:
         def learn(folder: Path, seed: int) -> Scored:
             found = learner.learn(parts, folder, seed=seed, name=f"{arm.name} fold {parts.fold}")
             return Scored(
-                found.scores, found.out_of_fold, arrays_of(found.model), {"epoch": found.epoch}, found.inner_auc
+                found.scores,
+                found.out_of_fold,
+                arrays_of(found.model),
+                {"epoch": found.epoch},
+                found.inner_auc,
             )
 
         return learn, {"representations": key}
@@ -380,11 +401,3 @@ PAIR_LOSS = ("pairs", "policy", "capacity", "surrogate", "implementation", "marg
 
 def _two_pass(arm: Arm) -> bool:
     return "auc" in arm.objective and arm.settings.loss.pairs == "two_pass"
-
-
-def by_arm(run: Run) -> Mapping[str, list[Cell]]:
-    """The cells of every arm."""
-    found: dict[str, list[Cell]] = {arm.name: [] for arm in run.arms}
-    for cell in run.cells:
-        found[cell.arm.name].append(cell)
-    return found

@@ -68,7 +68,9 @@ def reading(settings: Settings) -> dict:
     return {"map": model.map, "np_": model.np, "scale": settings.scan.scale, "max_side": model.max_side}
 
 
-def represented(settings: Settings, records: RecordSet, net, *, say: Callable, track: Callable) -> Representations:
+def represented(
+    settings: Settings, records: RecordSet, net, *, say: Callable, track: Callable
+) -> Representations:
     """The representation cache of these settings, made or reused."""
     import jax
 

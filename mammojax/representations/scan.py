@@ -45,7 +45,10 @@ def record_plans(
 
     scale: of the crops before they are read. max_side: see `plan`; 0 for no limit.
     """
-    return [crop_plan((r.height, r.width), network, map=map, np_=np_, scale=scale, max_side=max_side) for r in records.records]
+    return [
+        crop_plan((r.height, r.width), network, map=map, np_=np_, scale=scale, max_side=max_side)
+        for r in records.records
+    ]
 
 
 def crop_plan(shape: tuple[int, int], network, *, map: str, np_: int, scale: float, max_side: int):
@@ -112,7 +115,9 @@ def scan_records(
     def make(folder: Path) -> dict:
         todo = [k for k in range(len(shards)) if not (folder / shard_name(k)).is_file()]
         if len(todo) < len(shards):
-            say(f"representations {stage_key}: {len(shards) - len(todo)} of {len(shards)} shards are there already")
+            say(
+                f"representations {stage_key}: {len(shards) - len(todo)} of {len(shards)} shards are there already"
+            )
         cells = sum(int(np.prod(plan_cells(plans[i]))) for k in todo for i in shards[k])
         size = cells * copies * (network.channels * CACHES[cache].itemsize + 1)
         say(f"representations {stage_key} take {size / 1e6:.0f} MB in {Path(directory)}")
