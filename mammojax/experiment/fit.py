@@ -20,7 +20,7 @@ from mammojax.datasets.pipeline import Augmentation
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
 from mammojax.evaluation.calibration import fit_platt
-from mammojax.evaluation.statistics import auc
+from mammojax.evaluation.metrics import auc
 from mammojax.experiment.split import COLUMNS, Split, cell_folder
 from mammojax.experiment.svm import fit_svm
 from mammojax.representations.scan import Representations

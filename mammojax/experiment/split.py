@@ -14,7 +14,7 @@ import numpy as np
 from mammojax.datasets.folds import stratified_folds
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
-from mammojax.evaluation.statistics import Predictions
+from mammojax.evaluation.predictions import Predictions
 from mammojax.runs import stages
 from mammojax.runs.files import writing
 from mammojax.seeds import stream

@@ -14,7 +14,7 @@ from scipy.linalg import solve
 
 from mammojax.datasets.folds import stratified_folds
 from mammojax.errors import UserError
-from mammojax.evaluation.statistics import auc
+from mammojax.evaluation.metrics import auc
 from mammojax.runs.files import writing
 
 COSTS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1)
