@@ -1,17 +1,32 @@
 """What every launcher does at its edge: flags, one-line errors, progress on the screen."""
 
 import contextlib
-import difflib
+import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notes of the runtime between a program's own lines
 
 from absl import app, flags, logging
-from ml_collections import config_flags
 
+from launch import config_file
+from launch.tables import tables
 from mammojax.errors import UserError
+from mammojax.settings import check_names, explain
+
+GOES_ON = "the same command goes on where it was"
+TARGETS = {  # what is wrong with a disk or a folder, and not with the program
+    errno.ENOSPC: "the disk is full; make room, then " + GOES_ON,
+    errno.EDQUOT: "the quota is used up; make room, then " + GOES_ON,
+    errno.EROFS: "it cannot be written to (read-only); give another folder",
+    errno.EACCES: "permission denied; give a folder of your own, or ask for access",
+}
+
+
+class Terminated(SystemExit):
+    """SIGTERM, as batch systems send it before they kill."""
 
 
 def say(text: str) -> None:
@@ -41,47 +56,67 @@ def track(items: Iterable, *, total: int, description: str, initial: int = 0) ->
 
 
 def run(main: Callable, *, config: str | None = None) -> None:
-    """Runs a launcher: main(config, arguments), or main(arguments) without a config.
+    """Runs a launcher: main(settings, arguments), or main(arguments) without a config.
 
-    config: the default of the flag --config, a file of plain data; any field of it is a flag too. Errors that a user
-    can mend are one line and exit code 2; others keep their traceback.
+    config: the default of the flag --config, a file of plain data; any field of it is a flag too. Errors that a user can
+    mend are one line and exit code 2, said before main begins if the flags show them; others keep their traceback.
     """
-    chosen = None
-    if config is not None:
-        # A default would be read, with all --config.<field> flags, where it is defined: errors there cannot be caught.
-        named = [a for a in sys.argv[1:] if a.startswith("--config=")]
-        rest = [a for a in sys.argv[1:] if a not in named]
-        sys.argv[1:] = [*(named or [f"--config={config}"]), *rest]  # the file first, whatever the order typed
-        chosen = config_flags.DEFINE_config_file(
-            "config", None, "settings, a file of plain data; see configs/"
-        )
-    document = sys.modules["__main__"].__doc__ or ""
-    if any(a in ("--help", "-help", "-h", "--helpfull") for a in sys.argv[1:]):
+    if any(a.lstrip("-") in ("help", "helpfull", "h") and a[:1] == "-" for a in sys.argv[1:]):
         with contextlib.suppress(BrokenPipeError):  # piped into head
-            print(_help(document, config is not None), flush=True)
+            print("\n".join(_help(sys.modules["__main__"].__doc__ or "", config)), flush=True)
         os._exit(0)
+    settings = []
 
     def parse(argv):
         try:
+            if config is not None:
+                file, values, rest = config_file.split_flags(argv[1:])
+                argv = [argv[0], *rest]
             rest = flags.FLAGS(argv)
-            if chosen is not None:
-                _check(chosen.value)
+            if config is not None:
+                settings.append(config_file.read_settings(file or config, values))
+                check_names(settings[0], tables())
             return rest
-        except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
-            _stop(_flag_error(error))
+        except (flags.Error, UserError) as error:
+            _stop(str(error))
 
     def guarded(argv):
         logging.set_verbosity(logging.ERROR)
+        signal.signal(signal.SIGTERM, _terminated)
         try:
-            main(*([] if chosen is None else [chosen.value]), argv[1:])
+            main(*settings, argv[1:])
         except UserError as error:
             _stop(str(error))
         except KeyboardInterrupt:
-            _stop("interrupted; the same command goes on where it was", code=130)
+            _stop(f"interrupted; {GOES_ON}", code=130)
+        except Terminated:
+            _stop(f"terminated; {GOES_ON}", code=143)
         except BrokenPipeError:
             sys.exit(1)
+        except Exception as error:
+            line = _target(error)
+            if not line:
+                raise
+            _stop(line)
 
     app.run(guarded, flags_parser=parse)
+
+
+def _terminated(number, frame) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends a program that is inside a long step
+    raise Terminated
+
+
+def _target(error: BaseException | None) -> str:
+    """One line on a full, read-only or forbidden target behind an error; "" if there is none."""
+    while error is not None:
+        for code, text in TARGETS.items():
+            if (isinstance(error, OSError) and error.errno == code) or (
+                code != errno.EACCES and os.strerror(code) in str(error)  # libraries that wrap it in words
+            ):
+                return f"{getattr(error, 'filename', None) or 'a file'}: {text}"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def no_arguments(arguments: list[str]) -> None:
@@ -97,61 +132,19 @@ def _stop(text: str, code: int = 2) -> None:
     sys.exit(code)
 
 
-def _fields(value, prefix: str = "") -> dict[str, object]:
-    found = {}
-    for name, item in value.items():
-        found.update(_fields(item, f"{prefix}{name}.") if hasattr(item, "items") else {prefix + name: item})
-    return found
-
-
-def _check(value) -> None:
-    """Tuples are not checked by config_flags: their elements must be of the default's type."""
-    from configs import default
-
-    expected = _fields(default.get_config())
-    for name, item in _fields(value).items():
-        if isinstance(item, tuple) and name in expected:
-            kind = type(expected[name][0])
-            if not item or not all(isinstance(x, kind) for x in item):
-                raise ValueError(
-                    f"--config.{name}={item!r}: expected a tuple of {kind.__name__}, such as {expected[name]!r}"
-                )
-
-
-def _flag_error(error: Exception) -> str:
-    text = str(error).strip()
-    wanted = [a for a in sys.argv[1:] if a.startswith("--config.")]
-    if isinstance(error, (AttributeError, KeyError)) and wanted:
-        from configs import default
-
-        known = _fields(default.get_config())
-        for argument in wanted:
-            name = argument.removeprefix("--config.").partition("=")[0]
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1, 0.4)
-                hint = f"did you mean {near[0]}?" if near else "see configs/default.py for the fields"
-                return f"unknown field --config.{name}; {hint}"
-    if isinstance(error, (OSError, ImportError)):
-        return f"--config cannot be read: {text}; give a file of configs/"
-    return text.splitlines()[0] if text else type(error).__name__
-
-
-def _help(document: str, with_fields: bool) -> str:
+def _help(document: str, config: str | None) -> list[str]:
     lines = [document.strip(), ""]
-    own = [
-        f
-        for f in flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"])
-        if f.name not in ("config", "help")
-    ]
+    own = [f for f in flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"]) if f.name != "help"]
     if own:
         lines.append("Flags:")
-        lines += [f"  --{f.name}={f.default_as_str or ''}\n      {f.help}" for f in own]
+        for flag in own:
+            lines += [f"  --{flag.name}={flag.default_as_str or ''}", f"      {flag.help}"]
         lines.append("")
-    if with_fields:
-        from configs import default
-
-        lines.append(
-            "Fields of --config, each a flag, with their defaults (explained in configs/default.py):"
-        )
-        lines += [f"  --config.{name}={item!r}" for name, item in _fields(default.get_config()).items()]
-    return "\n".join(lines)
+    if config is None:
+        return lines
+    return [
+        *lines,
+        f"Settings: --config=FILE (without it {config}), a file of plain data that changes some fields. Any",
+        "field is a flag too, and the last of several counts. Fields with their defaults:",
+        *explain(tables()),
+    ]

@@ -14,31 +14,34 @@ from launch import command_line
 from launch.command_line import say, track
 
 
-def main(config, arguments: list[str]) -> None:
+def main(settings, arguments: list[str]) -> None:
     from launch.evaluate import evaluated
     from launch.prepare import describe, prepared
     from launch.scan import network
     from launch.train import cell, inputs, recipes, splits
     from mammojax.experiment.fit import check_arm, describe_cell
     from mammojax.runs.environment import record_settings
+    from mammojax.settings import notes, to_mapping
 
     command_line.no_arguments(arguments)
-    arms = config.crossval.arms
+    arms = settings.crossval.arms
     for arm in arms:
         check_arm(arm)
-    recipes(config)  # what cannot be trained is said before anything is prepared
-    net = network(config)
-    record_settings(Path(config.run), config.to_dict())
-    records = prepared(config)
-    describe(config, records)
-    parts = splits(config, records)
+    for note in notes(settings):
+        say(f"note: {note}")
+    recipes(settings)  # what cannot be trained is said before anything is prepared
+    net = network(settings)
+    record_settings(Path(settings.run), to_mapping(settings))
+    records = prepared(settings)
+    describe(settings, records)
+    parts = splits(settings, records)
     say(f"scanning network: {net.provenance}")
-    read = inputs(config, arms, records, net)
+    read = inputs(settings, arms, records, net)
     for arm, part in track(
         [(a, p) for a in arms for p in parts], total=len(arms) * len(parts), description="cells"
     ):
-        say(describe_cell(cell(config, arm, part, records, read)))
-    say(f"report: {evaluated(Path(config.run), config.to_dict())}")
+        say(describe_cell(cell(settings, arm, part, records, read)))
+    say(f"report: {evaluated(Path(settings.run), to_mapping(settings))}")
 
 
 if __name__ == "__main__":

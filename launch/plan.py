@@ -43,10 +43,10 @@ def read(file: Path):
 
     if not file.is_file():
         raise UserError(f"--image={file} is no file; give a mammogram")
-    from configs import default
     from mammojax.images.reading.isolated import read_crops
+    from mammojax.settings import Settings
 
-    data = default.get_config().data
+    data = Settings().data
     (found,) = read_crops([file], margin=data.margin, for_processing=data.for_processing)
     if isinstance(found, str):
         raise UserError(f"--image={file} cannot be used: {found}")

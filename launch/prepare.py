@@ -6,6 +6,7 @@ Example:
   python -m launch.prepare --config=configs/mias.py --config.data.source=FOLDER
 """
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -13,25 +14,25 @@ from launch import command_line
 from launch.command_line import say, track
 
 
-def prepared(config):
+def prepared(settings):
     """The prepared `RecordSet` of a configuration, made or reused."""
     from mammojax.datasets.prepare import prepare
     from mammojax.errors import UserError
 
-    data = config.data
+    data = settings.data
     if not data.source:
         raise UserError(
             "config.data.source is empty; give the folder that holds the files: --config.data.source=FOLDER"
         )
     options = {}
     if data.name == "phantom":
-        options = {**data.phantom.to_dict(), "seed": config.seed}
+        options = {**dataclasses.asdict(data.phantom), "seed": settings.seed}
     elif data.name == "folder":
-        options = data.folder.to_dict()
+        options = dataclasses.asdict(data.folder)
     return prepare(
         data.name,
         Path(data.source),
-        Path(data.prepared or Path(config.run) / "prepared"),
+        Path(data.prepared or Path(settings.run) / "prepared"),
         labels=data.labels,
         margin=data.margin,
         for_processing=data.for_processing,
@@ -43,12 +44,12 @@ def prepared(config):
     )
 
 
-def describe(config, records) -> None:
+def describe(settings, records) -> None:
     """Prints the account of a prepared set and leaves a copy of it in the run directory."""
     from mammojax.datasets import accounts
 
     ledger = accounts.read_accounts(records.directory)
-    accounts.write_accounts(Path(config.run), ledger)
+    accounts.write_accounts(Path(settings.run), ledger)
     tally = accounts.counts(ledger)
     say(
         f"{records.name} ({records.scheme}): {len(records)} images of {len(set(records.patients))} patients, "
@@ -60,12 +61,13 @@ def describe(config, records) -> None:
     say(f"boxes to look at: {records.directory / 'contact_sheets'}")
 
 
-def main(config, arguments: list[str]) -> None:
+def main(settings, arguments: list[str]) -> None:
     from mammojax.runs.environment import record_settings
+    from mammojax.settings import to_mapping
 
     command_line.no_arguments(arguments)
-    record_settings(Path(config.run), config.to_dict())
-    describe(config, prepared(config))
+    record_settings(Path(settings.run), to_mapping(settings))
+    describe(settings, prepared(settings))
 
 
 if __name__ == "__main__":

@@ -6,39 +6,40 @@ Example:
   python -m launch.scan --config=configs/mias.py --config.data.source=FOLDER --config.model.np=30
 """
 
+import dataclasses
 from pathlib import Path
 
 from launch import command_line
 from launch.command_line import say, track
 
 
-def network(config):
+def network(settings):
     """The pretrained scanning network of a configuration; UserError for types that it cannot be scanned with."""
     from mammojax.models.scanning import load_backbone
     from mammojax.representations.scan import check_types
 
-    check_types(config.model.precision, config.scan.cache)
+    check_types(settings.model.precision, settings.scan.cache)
     return load_backbone(
-        config.model.backbone,
-        tap=config.model.tap or None,
-        weights=config.model.weights or None,
-        seed=config.seed,
+        settings.model.backbone,
+        tap=settings.model.tap or None,
+        weights=settings.model.weights or None,
+        seed=settings.seed,
     )
 
 
-def cache_folder(config) -> Path:
+def cache_folder(settings) -> Path:
     """Where representations are kept."""
-    return Path(config.scan.representations or Path(config.run) / "representations")
+    return Path(settings.scan.representations or Path(settings.run) / "representations")
 
 
-def batch_size(config) -> int:
+def batch_size(settings) -> int:
     """Images a step: as set, or by the device."""
     import jax
 
-    return config.scan.batch or (1 if jax.default_backend() == "cpu" else 16)
+    return settings.scan.batch or (1 if jax.default_backend() == "cpu" else 16)
 
 
-def scanned(config, records, net):
+def scanned(settings, records, net):
     """The `Representations` of a configuration, made or reused."""
     from mammojax.datasets.pipeline import Augmentation
     from mammojax.representations.scan import scan_records
@@ -46,32 +47,33 @@ def scanned(config, records, net):
     return scan_records(
         records,
         net,
-        cache_folder(config),
-        np_=config.model.np,
-        max_side=config.model.max_side or None,
-        copies=config.scan.copies,
-        augmentation=Augmentation(**config.augmentation.to_dict()),
-        seed=config.seed,
-        batch=batch_size(config),
-        workers=config.scan.workers,
-        precision=config.model.precision,
-        cache=config.scan.cache,
+        cache_folder(settings),
+        np_=settings.model.np,
+        max_side=settings.model.max_side or None,
+        copies=settings.scan.copies,
+        augmentation=Augmentation(**dataclasses.asdict(settings.augmentation)),
+        seed=settings.seed,
+        batch=batch_size(settings),
+        workers=settings.scan.workers,
+        precision=settings.model.precision,
+        cache=settings.scan.cache,
         track=track,
         say=say,
     )
 
 
-def main(config, arguments: list[str]) -> None:
+def main(settings, arguments: list[str]) -> None:
     from launch.prepare import describe, prepared
     from mammojax.runs.environment import record_settings
+    from mammojax.settings import to_mapping
 
     command_line.no_arguments(arguments)
-    net = network(config)
-    record_settings(Path(config.run), config.to_dict())
-    records = prepared(config)
-    describe(config, records)
+    net = network(settings)
+    record_settings(Path(settings.run), to_mapping(settings))
+    records = prepared(settings)
+    describe(settings, records)
     say(f"scanning network: {net.provenance}")
-    cache = scanned(config, records, net)
+    cache = scanned(settings, records, net)
     say(
         f"{len(cache)} representations of {' x '.join(map(str, cache.shape))}, {cache.copies} copies, in {cache.folder}"
     )

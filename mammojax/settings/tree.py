@@ -2,7 +2,7 @@
 
 `configs/` fills the tree, any field is a flag (--config.training.epochs=40), `--help` and every check come from here. A
 field that names an entry of a table (a backbone, a surrogate, ...) says which table; who checks passes the tables in,
-so that a new entry is a line in its own table and nowhere else.
+so that a new entry is a line in its own table and nowhere else. A new field is a line here.
 """
 
 import dataclasses
@@ -38,16 +38,11 @@ def field(
     return dataclasses.field(default=default, metadata=facts)
 
 
-def part(kind: type):
-    """A branch of the tree."""
-    return dataclasses.field(default_factory=kind)
-
-
 @dataclasses.dataclass(frozen=True)
 class Phantom:
     """The built-in screening set (data.name=phantom)."""
 
-    patients: int = field(48, "Patients, four images each.", least=1)
+    patients: int = field(48, "Patients, four images each.", least=1, most=100000)
     prevalence: float = field(0.35, "Share of patients with a malignant lesion.", least=0.0, most=1.0)
     height: int = field(2048, "Rows of a film, pixels.", least=64, most=8192)
     width: int = field(1536, "Columns of a film, pixels.", least=64, most=8192)
@@ -96,8 +91,8 @@ class Data:
     workers: int = field(-1, "Reading processes; -1: one a core, 0: none.", least=-1, most=1024)
     strict: bool = field(False, "A rejected file is an error.")
     sample: str = field("image", "What gets one score in training.", choices=("image", "breast", "patient"))
-    phantom: Phantom = part(Phantom)
-    folder: Folder = part(Folder)
+    phantom: Phantom = dataclasses.field(default_factory=Phantom)
+    folder: Folder = dataclasses.field(default_factory=Folder)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +125,9 @@ class Mil:
         least=0.0,
         most=1.0,
     )
-    temperature: float = field(1.0, "pool=lse: its temperature, in units of a cell's score.", above=0.0)
+    temperature: float = field(
+        1.0, "pool=lse: its temperature, in units of a cell's score.", above=0.0, most=1e6
+    )
     dropout: float = field(0.0, "Share of channels left out while training.", least=0.0, below=1.0)
 
 
@@ -139,7 +136,9 @@ class Pooled:
     """Statistics of the map and a linear score (model.classifier=pooled)."""
 
     statistics: tuple[str, ...] = field(
-        ("mean", "top", "deviation"), "Of each channel over tissue cells: mean, top, bottom, deviation."
+        ("mean", "top", "deviation"),
+        "Of each channel over tissue cells; deviation: the standard one.",
+        choices=("mean", "top", "bottom", "deviation"),
     )
     top: float = field(0.02, "Share of the cells behind `top` and `bottom`.", above=0.0, most=1.0)
 
@@ -189,9 +188,9 @@ class Model:
         "own", "own: each image's own score. mean: the mean of its breast's views.", choices=("own", "mean")
     )
     ensemble: int = field(1, "Networks from different seeds whose scores are averaged.", least=1, most=100)
-    paper: Paper = part(Paper)
-    mil: Mil = part(Mil)
-    pooled: Pooled = part(Pooled)
+    paper: Paper = dataclasses.field(default_factory=Paper)
+    mil: Mil = dataclasses.field(default_factory=Mil)
+    pooled: Pooled = dataclasses.field(default_factory=Pooled)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,15 +234,20 @@ class Loss:
     )
     policy: str = field("all", "What the score buffers keep.", choices=("all", "reservoir", "fifo"))
     capacity: int = field(
-        0, "Stored scores of each class for reservoir and fifo; 0: one a training sample.", least=0
+        0,
+        "Stored scores of each class for reservoir and fifo; 0: one a training sample.",
+        least=0,
+        most=10**9,
     )
     surrogate: str = field("logistic", "What a pair costs (logistic: eq. 4).", table="surrogates")
     implementation: str = field(
         "auto", "How pairs are summed.", choices=("auto", "materialized", "tiled", "fast")
     )
-    margin: float = field(0.0, "A pair is right when the positive is higher by this.")
-    temperature: float = field(1.0, "Score differences are divided by it.", above=0.0)
-    two_pass_batches: int = field(0, "pairs=two_pass, stage one: batches a step; 0: a whole epoch.", least=0)
+    margin: float = field(0.0, "A pair is right when the positive is higher by this.", least=-1e6, most=1e6)
+    temperature: float = field(1.0, "Score differences are divided by it.", above=0.0, most=1e6)
+    two_pass_batches: int = field(
+        0, "pairs=two_pass, stage one: batches a step; 0: a whole epoch.", least=0, most=10**6
+    )
     correct_drift: bool = field(
         True, "Stored scores are moved by the mean change of the batch's own samples."
     )
@@ -262,7 +266,7 @@ class Training:
         choices=("constant", "cosine", "linear", "step"),
     )
     warmup: float = field(0.05, "Share of the steps over which the learning rate rises.", least=0.0, most=1.0)
-    clip: float = field(1.0, "Largest norm of the gradient; 0: none.", least=0.0)
+    clip: float = field(1.0, "Largest norm of the gradient; 0: none.", least=0.0, most=1e6)
     decay: str = field(
         "decoupled",
         "How lambda acts: decoupled from the gradient (AdamW), or as lambda/2 ||W||^2 in the loss (the paper; Adam's normaliser undoes small ones).",
@@ -279,21 +283,25 @@ class Training:
         "inner", "Epochs: chosen by the mean inner curve, or the last one.", choices=("inner", "last")
     )
     inner: int = field(4, "Inner folds, which select the epoch and calibrate out of fold.", least=2, most=100)
-    evaluate_every: int = field(1, "Epochs between evaluations.", least=1)
-    checkpoint_every: int = field(10, "Epochs between checkpoints.", least=1)
+    evaluate_every: int = field(1, "Epochs between evaluations.", least=1, most=100000)
+    checkpoint_every: int = field(10, "Epochs between checkpoints.", least=1, most=100000)
 
 
 @dataclasses.dataclass(frozen=True)
 class Finetune:
     """Stage two: scanning network and classifier merged, trained from pixels."""
 
-    epochs: int = field(0, "Passes over the training images; arms of stage two need at least 1.", least=0)
+    epochs: int = field(
+        0, "Passes over the training images; arms of stage two need at least 1.", least=0, most=100000
+    )
     batch: int = field(2, "Images that are in memory at a time.", least=1, most=4096)
-    microbatches: int = field(1, "Batches that share one loss and make one step; 0: a whole epoch.", least=0)
+    microbatches: int = field(
+        1, "Batches that share one loss and make one step; 0: a whole epoch.", least=0, most=10**6
+    )
     learning_rate: float = field(3e-5, "The largest of the schedule.", above=0.0, most=100.0)
     scanning_rate: float = field(0.1, "Factor of it for the scanning network.", least=0.0, most=100.0)
     frozen: int = field(
-        0, "Layers of the scanning network, from the pixels on, that are not trained.", least=0
+        0, "Layers of the scanning network, from the pixels on, that are not trained.", least=0, most=1000
     )
 
 
@@ -306,6 +314,7 @@ class Crossval:
     arms: tuple[str, ...] = field(
         ("resize224_svm", "bce", "weighted_bce", "auc"),
         "Rows of the table; any settings of one can be overridden: 'auc:loss.surrogate=hinge,training.epochs=40'.",
+        table="arms",
     )
     proposed: str = field("", "The arm that differences are taken from; empty: the last one.")
     resamples: int = field(2000, "Of the bootstrap.", least=2, most=1000000)
@@ -317,12 +326,15 @@ class Settings:
 
     run: str = field("runs/default", "The run directory: everything that a run makes lies in it.")
     seed: int = field(0, "Every random stream is derived from it by name.", least=0, most=2**31 - 1)
-    data: Data = part(Data)
-    model: Model = part(Model)
-    scan: Scan = part(Scan)
-    augmentation: Augmentation = part(Augmentation)
-    loss: Loss = part(Loss)
-    training: Training = part(Training)
-    finetune: Finetune = part(Finetune)
-    crossval: Crossval = part(Crossval)
-    arms: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data: Data = dataclasses.field(default_factory=Data)
+    model: Model = dataclasses.field(default_factory=Model)
+    scan: Scan = dataclasses.field(default_factory=Scan)
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    loss: Loss = dataclasses.field(default_factory=Loss)
+    training: Training = dataclasses.field(default_factory=Training)
+    finetune: Finetune = dataclasses.field(default_factory=Finetune)
+    crossval: Crossval = dataclasses.field(default_factory=Crossval)
+    arms: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict,
+        metadata={"sentence": "Arms of one's own by name, from a config file; see the README."},
+    )
