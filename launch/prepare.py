@@ -7,6 +7,7 @@ Example:
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from launch import command_line
@@ -34,6 +35,7 @@ def prepared(config):
         Path(data.prepared or Path(config.run) / "prepared"),
         labels=data.labels,
         margin=data.margin,
+        depth=data.get("depth", 0),
         for_processing=data.for_processing,
         options=options,
         workers=os.cpu_count() if data.workers < 0 else data.workers,
@@ -57,6 +59,14 @@ def describe(config, records) -> None:
     )
     for fate, reason, n in accounts.reasons(ledger)[:5]:
         say(f"  {fate} {n}: {reason}")
+    who = Counter(a.patient_from for a in ledger if a.fate == "used")
+    warned = sum(bool(a.warnings) for a in ledger)
+    say(
+        f"patients by the {' and the '.join(f'{whom} ({n} files)' for whom, n in sorted(who.items()))}; "
+        f"files with warnings: {warned} (accounts.csv)"
+    )
+    if records.depth:
+        say(f"16-bit PNG, TIFF and PGM files that do not state their depth: {records.depth} bits")
     say(f"boxes to look at: {records.directory / 'contact_sheets'}")
 
 
