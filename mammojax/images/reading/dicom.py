@@ -154,9 +154,9 @@ def read_dicom(
         except (TypeError, ValueError, AttributeError) as error:  # an element of a wrong type or form
             raise Rejected(f"malformed header ({type(error).__name__})") from None
         warnings = dicom_header.flags(header)
-        table = display_table(header, for_processing=for_processing, high_bit=high_bit)
         codes = _decode(header, syntax, max_pixels)
-        present = values_present(codes)[: table.values.size]
+        present = values_present(codes)[: 2**header.BitsAllocated]
+        table = display_table(header, for_processing=for_processing, high_bit=high_bit, present=present)
         seen = present & ~table.padding
         check_values(int(seen.sum()))
         if int(np.unique(table.values[seen]).size) < 2:
@@ -248,7 +248,7 @@ def _check_pixel_module(header: Dataset, syntax: uid.UID, max_pixels: int) -> in
     allocated, stored = (int(header.get(name) or 0) for name in ("BitsAllocated", "BitsStored"))
     encapsulated = syntax.is_encapsulated
     high_bit = stored - 1 if encapsulated or header.get("HighBit") is None else int(header.HighBit)
-    if allocated not in (8, 16) or not 1 <= stored <= high_bit + 1 <= allocated:
+    if allocated not in (8, 16) or not (1 <= stored <= allocated and 0 <= high_bit < allocated):
         raise Rejected(
             f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high_bit}; "
             "expected 8 or 16 bits allocated and the stored bits within"
