@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from mammojax.images.mammogram import MAX_PIXELS, Mammogram, Rejected
-from mammojax.images.reading.dicom import read_dicom, starts_as_dicom
+from mammojax.images.reading.dicom import read_dicom
+from mammojax.images.reading.elements import starts_as_dicom
 from mammojax.images.reading.raster import read_raster
 
 IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".tif", ".tiff", ".pgm")

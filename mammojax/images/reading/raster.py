@@ -3,7 +3,7 @@
 A container is no bit depth: 12-bit pictures lie in 16-bit files both as 0 ... 4095 and stretched to 0 ...
 65535. A file may state its depth (sBIT in PNG, maxval in PGM). Where it does not, one file cannot tell it by its
 own values: the brightest pixel of a 12-bit picture may be 1000. Then it is a property of the data set, found by
-`usual_depth` from the largest `raster_maximum` of all its files, and given to `read_raster`.
+`mammogram.usual_depth` from the largest `raster_maximum` of all its files, and given to `read_raster`.
 """
 
 import io
@@ -26,7 +26,6 @@ from mammojax.images.mammogram import (
 )
 from mammojax.images.views import from_file_name
 
-_DEPTHS = (8, 10, 12, 14, 16)
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
@@ -92,11 +91,6 @@ def raster_maximum(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
     except Rejected:
         return 0
     return 0 if picture.bits else int(picture.pixels.max())
-
-
-def usual_depth(maximum: int) -> int:
-    """The smallest usual depth (8, 10, 12, 14 or 16 bits) that holds a value, such as the largest of a data set."""
-    return next(bits for bits in _DEPTHS if maximum < 2**bits)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mammojax.images.mammogram import Rejected
+from mammojax.images.mammogram import Rejected, usual_depth
 from mammojax.images.reading.any_file import read_mammogram
-from mammojax.images.reading.raster import raster_maximum, usual_depth
+from mammojax.images.reading.raster import raster_maximum
 
 
 def png(pixels, kind=0, *chunks, depth=None) -> bytes:
