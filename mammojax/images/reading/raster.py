@@ -1,8 +1,9 @@
 """PNG, TIFF and PGM files to a Mammogram.
 
 A container is no bit depth: 12-bit pictures lie in 16-bit files both as 0 ... 4095 and stretched to 0 ...
-65535. The depth is what the file states (sBIT in PNG, maxval in PGM), else the smallest usual one that
-holds the values.
+65535. A file may state its depth (sBIT in PNG, maxval in PGM). Where it does not, one file cannot tell it by its
+own values: the brightest pixel of a 12-bit picture may be 1000. Then it is a property of the data set, found by
+`mammogram.usual_depth` from the largest `raster_maximum` of all its files, and given to `read_raster`.
 """
 
 import io
@@ -10,6 +11,7 @@ import re
 import struct
 import warnings as python_warnings
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -24,29 +26,46 @@ from mammojax.images.mammogram import (
 )
 from mammojax.images.views import from_file_name
 
-_DEPTHS = (8, 10, 12, 14, 16)
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
 
-def read_raster(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Mammogram:
+def read_raster(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, depth: int = 0) -> Mammogram:
     """The mammogram in a PNG, TIFF or PGM file at full bit depth; brighter is taken for denser.
 
     data: the file's bytes. name: its name or path; laterality and view are guessed from words in its last
     part, and `rules` says so. 8 and 16-bit grey is read, also as RGB with equal channels or with an opaque
-    alpha channel (8-bit). max_pixels: larger declared sizes are rejected before memory is taken. Spacing
-    and patient are unknown. Raises Rejected, with the reason, for anything else.
+    alpha channel (8-bit). max_pixels: larger declared sizes are rejected before memory is taken. depth: bits of a
+    16-bit picture that does not state its own, 0 where nobody knows; then all 16 are taken, with a warning that tells
+    the largest value. Spacing and patient are unknown. Raises Rejected, with the reason, for anything else, a value
+    beyond the depth among it.
     """
+    if depth and not 8 <= depth <= 16:
+        raise ValueError(f"depth is {depth}; expected 8 to 16 bits, or 0")
     warnings: list[str] = []
-    if data[:8] == _PNG_START:
-        pixels, bits, rules = _read_png(data, max_pixels, warnings)
-    elif data[:2] in (b"P2", b"P5"):
-        pixels, bits, rules = _read_pgm(data, max_pixels, warnings)
-    elif data[:4] in (b"II*\0", b"MM\0*"):
-        pixels, bits, rules = _read_tiff(data, max_pixels)
-    else:
-        raise Rejected("neither PNG, TIFF nor PGM (P2, P5)")
+    picture = _read(data, max_pixels, warnings)
+    pixels, rules = picture.pixels, list(picture.rules)
     check_values(int(values_present(pixels).sum()))
+    largest = int(pixels.max())
+    if picture.bits:
+        bits = picture.bits
+        rules.append(f"{bits} bits by {picture.stated}")
+    elif depth:
+        bits = depth
+        rules.append(f"{bits} bits, stated for the data set")
+        if largest >= 2**bits:
+            raise Rejected(
+                f"the largest value is {largest}, beyond the {bits} bits that are stated for the data set"
+            )
+    else:
+        bits = 16
+        rules.append("16 bits by the container")
+        warnings.append(
+            f"the depth of this 16-bit picture is stated nowhere; its largest value is {largest}, 16 bits are taken"
+        )
+    if picture.white_is_zero:
+        pixels = (2**bits - 1 - pixels.astype(np.int32)).astype(np.uint16)
+        rules.append("inverted WhiteIsZero")
     laterality, view = from_file_name(name)
     guesses = [
         f"{what} guessed from the file name" for what, v in (("laterality", laterality), ("view", view)) if v
@@ -61,10 +80,38 @@ def read_raster(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Mamm
     )
 
 
-def _depth_of(pixels: np.ndarray) -> tuple[int, str]:
-    needed = int(pixels.max()).bit_length()
-    bits = next(b for b in _DEPTHS if b >= needed)
-    return bits, f"{bits} bits by the largest value"
+def raster_maximum(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
+    """The largest value of a 16-bit PNG, TIFF or PGM that does not state its own depth; 0 for every other file.
+
+    data: the file's bytes, whatever they are: DICOM, 8-bit pictures, those with a stated depth and what `read_raster`
+    rejects give 0, for they have no say in the depth of a data set. Costs the decoding of the file.
+    """
+    try:
+        picture = _read(data, max_pixels, [])
+    except Rejected:
+        return 0
+    return 0 if picture.bits else int(picture.pixels.max())
+
+
+@dataclass(frozen=True, eq=False)
+class _Raster:
+    """pixels: uint16[h, w] as stored. bits: what the file states, by `stated`, 0 if nothing."""
+
+    pixels: np.ndarray
+    rules: tuple[str, ...]
+    bits: int = 0
+    stated: str = ""
+    white_is_zero: bool = False
+
+
+def _read(data: bytes, max_pixels: int, warnings: list[str]) -> _Raster:
+    if data[:8] == _PNG_START:
+        return _read_png(data, max_pixels, warnings)
+    if data[:2] in (b"P2", b"P5"):
+        return _read_pgm(data, max_pixels, warnings)
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return _read_tiff(data, max_pixels)
+    raise Rejected("neither PNG, TIFF nor PGM (P2, P5)")
 
 
 def _decode(data: bytes, form: str, max_pixels: int) -> tuple[np.ndarray, Image.Image]:
@@ -103,7 +150,7 @@ def _grey(pixels: np.ndarray, form: str) -> np.ndarray:
     return np.ascontiguousarray(pixels, np.uint16)
 
 
-def _read_png(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[np.ndarray, int, list[str]]:
+def _read_png(data: bytes, max_pixels: int, warnings: list[str]) -> _Raster:
     if len(data) < 33 or data[12:16] != b"IHDR":
         raise Rejected("PNG without a header; truncated?")
     width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
@@ -126,13 +173,12 @@ def _read_png(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[np.nda
         pixels = _grey(both, "PNG")
     else:
         pixels = _grey(_decode(data, "PNG", max_pixels)[0], "PNG")
-    stated = chunks.get(b"sBIT", b"")[:1]
     if depth == 8:
-        return pixels, 8, ["PNG, 8 bits"]
+        return _Raster(pixels, ("PNG",), 8, "its container")
+    stated = chunks.get(b"sBIT", b"")[:1]
     if stated and 8 <= stated[0] <= 15:
         return _significant(pixels, stated[0], warnings)
-    bits, rule = _depth_of(pixels)
-    return pixels, bits, ["PNG", rule]
+    return _Raster(pixels, ("PNG",), *((16, "sBIT") if stated == b"\x10" else ()))
 
 
 def _png_chunks(data: bytes) -> dict[bytes, bytes]:
@@ -147,20 +193,20 @@ def _png_chunks(data: bytes) -> dict[bytes, bytes]:
     return chunks
 
 
-def _significant(pixels: np.ndarray, stated: int, warnings: list[str]) -> tuple[np.ndarray, int, list[str]]:
+def _significant(pixels: np.ndarray, stated: int, warnings: list[str]) -> _Raster:
     """Takes back the stretching of `stated` significant bits to 16 that the PNG standard asks for
     (11.3.2.4).
     """
     if int(pixels.max()) < 2**stated:
-        return pixels, stated, ["PNG", f"sBIT {stated}, values not stretched"]
+        return _Raster(pixels, ("PNG, values not stretched",), stated, "sBIT")
     present = np.flatnonzero(values_present(pixels))
     if np.unique(present >> (16 - stated)).size < present.size:
         warnings.append(f"sBIT says {stated} bits, but the values need more; 16 bits were kept")
-        return pixels, 16, ["PNG", "16 bits against sBIT"]
-    return pixels >> (16 - stated), stated, ["PNG", f"sBIT {stated}, stretching undone"]
+        return _Raster(pixels, ("PNG",), 16, "its values, against sBIT")
+    return _Raster(pixels >> (16 - stated), ("PNG, stretching undone",), stated, "sBIT")
 
 
-def _read_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, int, list[str]]:
+def _read_tiff(data: bytes, max_pixels: int) -> _Raster:
     pixels, picture = _decode(data, "TIFF", max_pixels)
     tags = picture.tag_v2
     depths, sample_format = tags.get(258, (1,)), tags.get(339, (1,))
@@ -171,21 +217,13 @@ def _read_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, int, list[str]
     if depth == 16 and pixels.dtype.itemsize != 2:
         raise Rejected("TIFF of 16-bit colours; save it as 16-bit grey")
     pixels = _grey(pixels, "TIFF")
-    rules = ["TIFF"]
-    if depth == 16:
-        bits, rule = _depth_of(pixels)
-        rules.append(rule)
-    else:
-        bits = depth
-        rules.append(f"{depth} bits")
-    if tags.get(262) == 0 and picture.mode != "L":  # WhiteIsZero; Pillow inverts it for 8 bits alone
-        pixels = (2**depth - 1 - pixels.astype(np.int32)).astype(np.uint16)
-        bits = depth
-        rules[1:] = [f"{depth} bits", "inverted WhiteIsZero"]
-    return pixels, bits, rules
+    inverted = tags.get(262) == 0 and picture.mode != "L"  # WhiteIsZero; Pillow inverts it for 8 bits alone
+    rules = ("TIFF, inverted WhiteIsZero",) if tags.get(262) == 0 and not inverted else ("TIFF",)
+    stated = (depth, "its container") if depth < 16 else ()
+    return _Raster(pixels, rules, *stated, white_is_zero=inverted)
 
 
-def _read_pgm(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[np.ndarray, int, list[str]]:
+def _read_pgm(data: bytes, max_pixels: int, warnings: list[str]) -> _Raster:
     # Netpbm: magic, width, height, maxval, parted by white space and comments to the end of the line; then
     # one byte
     gap = rb"(?:\s|#[^\r\n]*[\r\n])+"
@@ -209,8 +247,9 @@ def _read_pgm(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[np.nda
         pixels = np.frombuffer(body, form, count).astype(np.uint16)
     if int(pixels.max()) > maxval:
         raise Rejected(f"PGM holds {int(pixels.max())}, more than its largest value of {maxval}")
-    bits = maxval.bit_length()
-    return pixels.reshape(height, width), bits, ["PGM", f"{bits} bits by maxval {maxval}"]
+    # 65535 is what writers put who do not know; a smaller one is a statement
+    stated = (maxval.bit_length(), f"maxval {maxval}") if maxval < 65535 else ()
+    return _Raster(pixels.reshape(height, width), ("PGM",), *stated)
 
 
 def _plain_values(body: bytes, count: int) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mammojax.images.mammogram import Rejected
+from mammojax.images.mammogram import Rejected, usual_depth
 from mammojax.images.reading.any_file import read_mammogram
+from mammojax.images.reading.raster import raster_maximum
 
 
 def png(pixels, kind=0, *chunks, depth=None) -> bytes:
@@ -57,12 +58,70 @@ def rejection(data, name="x", **options) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("bits", [7, 8, 10, 12, 14, 16])
-def test_a_16_bit_png_without_sbit_has_the_depth_of_its_data(bits):
-    pixels = random_picture(bits)
-    mammogram = read_mammogram(png(pixels), "x.png")
-    assert mammogram.bits == max(bits, 8)
-    np.testing.assert_array_equal(mammogram.pixels, pixels)
+def unstated(pixels, form) -> bytes:
+    """A 16-bit file that does not tell how many of its bits are used."""
+    if form == "pgm":
+        return b"P5 %d %d 65535\n" % pixels.shape[::-1] + pixels.astype(">u2").tobytes()
+    return {"png": png, "tiff": tiff}[form](pixels)
+
+
+@pytest.mark.parametrize("form", ["png", "tiff", "pgm"])
+def test_two_pictures_of_one_scanner_keep_their_ratio_whatever_their_own_maxima_are(form):
+    pair = [np.minimum(random_picture(12), top) for top in (1000, 1100)]  # either side of 10 bits
+    for depth in (0, 12, 14):
+        read = [read_mammogram(unstated(p, form), "x", depth=depth) for p in pair]
+        assert [m.bits for m in read] == [depth or 16] * 2
+        for mammogram, pixels in zip(read, pair):
+            np.testing.assert_array_equal(mammogram.pixels, pixels)
+        told = [f"its largest value is {top}, 16 bits are taken" for top in (1000, 1100)]
+        assert [any(t in w for w in m.warnings) for t, m in zip(told, read)] == [not depth] * 2
+
+
+@pytest.mark.parametrize("form", ["png", "tiff", "pgm"])
+def test_a_value_beyond_the_stated_depth_is_a_rejection_that_names_both(form):
+    data = unstated(np.minimum(random_picture(12), 1100), form)
+    assert read_mammogram(data, "x", depth=11).bits == 11
+    assert "1100, beyond the 10 bits" in rejection(data, depth=10)
+    with pytest.raises(ValueError, match="8 to 16"):
+        read_mammogram(data, "x", depth=17)
+
+
+def test_the_maximum_of_a_data_set_is_asked_of_the_files_that_state_no_depth():
+    pixels = np.minimum(random_picture(12), 1100)
+    for form in ("png", "tiff", "pgm"):
+        assert raster_maximum(unstated(pixels, form)) == 1100
+    for data in (
+        png(pixels, 0, (b"sBIT", b"\x0c")),
+        png(pixels, 0, (b"sBIT", b"\x10")),
+        png((pixels >> 4).astype(np.uint8)),
+        b"P5 %d %d 4095\n" % pixels.shape[::-1] + pixels.astype(">u2").tobytes(),
+        png(pixels)[:-30],
+        b"text",
+        b"",
+    ):
+        assert raster_maximum(data) == 0
+    assert [usual_depth(m) for m in (0, 255, 256, 1023, 1024, 4095, 4096, 65535)] == [
+        8,
+        8,
+        10,
+        10,
+        12,
+        12,
+        14,
+        16,
+    ]
+
+
+def test_what_a_file_states_itself_comes_before_what_is_stated_for_the_data_set():
+    pixels = random_picture(12)
+    for data in (
+        png(pixels, 0, (b"sBIT", b"\x0c")),
+        png((pixels << 4).astype(np.uint16), 0, (b"sBIT", b"\x0c")),
+        b"P5 %d %d 4095\n" % pixels.shape[::-1] + pixels.astype(">u2").tobytes(),
+    ):
+        mammogram = read_mammogram(data, "x", depth=14)
+        assert mammogram.bits == 12
+        np.testing.assert_array_equal(mammogram.pixels, pixels)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +194,7 @@ def test_tiffs_of_8_and_16_bits_are_exact(order):
         if order == ">" and bits != 8:
             image = Image.frombytes("I;16B", image.size, stored.astype(">u2").tobytes())
         image.save(out, "TIFF")
-        mammogram = read_mammogram(out.getvalue(), "x.tif")
+        mammogram = read_mammogram(out.getvalue(), "x.tif", depth=bits)
         assert mammogram.bits == bits
         np.testing.assert_array_equal(mammogram.pixels, pixels)
 
@@ -147,6 +206,12 @@ def test_white_is_zero_tiffs_are_inverted_once(bits):
     mammogram = read_mammogram(tiff(stored, photometric=0), "x.tif")
     np.testing.assert_array_equal(mammogram.pixels, 2**bits - 1 - pixels.astype(int))
     np.testing.assert_array_equal(read_mammogram(tiff(stored), "x.tif").pixels, pixels)
+
+
+def test_a_white_is_zero_tiff_is_inverted_at_the_stated_depth():
+    pixels = random_picture(12)
+    mammogram = read_mammogram(tiff(pixels, photometric=0), "x.tif", depth=12)
+    np.testing.assert_array_equal(mammogram.pixels, 4095 - pixels.astype(int))
 
 
 def test_signed_float_and_many_page_tiffs_are_rejected():
@@ -260,6 +325,8 @@ def test_side_and_view_are_guessed_from_the_name_and_marked_as_guesses():
 
 def test_the_real_digital_exam_has_12_bits(shared):
     for file in sorted((shared / "data" / "ffdm").glob("*.png")):
-        mammogram = read_mammogram(file.read_bytes(), file.name)
-        assert mammogram.bits == 12 and mammogram.pixels.max() == 4095
+        data = file.read_bytes()
+        assert raster_maximum(data) == 4095
+        mammogram = read_mammogram(data, file.name, depth=12)
+        assert mammogram.bits == 12 and mammogram.warnings == ()
         assert mammogram.laterality in "LR" and mammogram.view in ("CC", "MLO")
