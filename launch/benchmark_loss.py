@@ -70,7 +70,7 @@ def epochs(measured, sizes: list[int], rate: float, capacities: list[int]) -> li
     from mammojax.benchmarks.loss.epoch import EpochSteps
     from mammojax.benchmarks.loss.measurements import drawn
     from mammojax.benchmarks.loss.reference import reference
-    from mammojax.report.table import seconds_text
+    from mammojax.benchmarks.tables import seconds_text
 
     rows, slow = [], set()
     for size in sizes:
@@ -114,7 +114,7 @@ def epochs(measured, sizes: list[int], rate: float, capacities: list[int]) -> li
 def bars(measured, limit: int, peers: list[str]) -> list[tuple[str, str, str]]:
     """(what, bar, measured): what the logistic loss must hold on two CPU cores, ratios within this run."""
     from mammojax.benchmarks.loss.figures import NAMES, fitted_slope
-    from mammojax.report.table import bytes_text
+    from mammojax.benchmarks.tables import bytes_text
 
     def row(program, size, positives, distribution="normal"):
         return measured.found("bars", program, size, positives, distribution) if size <= 1.1 * limit else None

@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import os
+import shlex
 import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notes of the runtime between a program's own lines
 
@@ -119,6 +121,11 @@ def _target(error: BaseException | None) -> str:
                 return f"{getattr(error, 'filename', None) or 'a file'}: {text}"
         error = error.__cause__ or error.__context__
     return ""
+
+
+def command() -> str:
+    """The command that was typed, to be typed again."""
+    return shlex.join(["python", "-m", f"launch.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def no_arguments(arguments: list[str]) -> None:

@@ -10,7 +10,8 @@ TABLES = {  # the word of a field (see mammojax/settings/tree.py): the file and 
     "label_schemes": ("mammojax/datasets/labels.py", "SCHEMES"),
     "backbones": ("mammojax/models/backbones/__init__.py", "BACKBONES"),
     "surrogates": ("mammojax/losses/surrogates.py", "_TABLE"),
-    "arms": ("mammojax/experiment/fit.py", "ARMS"),
+    "classifiers": ("mammojax/models/classifiers/__init__.py", "CLASSIFIERS"),
+    "arms": ("mammojax/experiment/arms.py", "ARMS"),
 }
 
 

@@ -28,34 +28,60 @@ class Augmentation:
     intensity: float = 0.0
 
 
-def augment(image: np.ndarray, bits: int, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """uint16[h, w]: a randomly changed copy of a crop of the same size; background (0) stays background.
+@dataclass(frozen=True)
+class Change:
+    """One random change: flipped up-down, angle in radians, scale, contrast, brightness (share of the image's range)."""
 
-    image: uint16[h, w] with values in [0, 2**bits - 1]. The chest wall (left edge, middle row) is the fixed point of
-    rotation and scaling, so that the breast stays attached to it.
+    flip: bool
+    angle: float
+    scale: float
+    contrast: float
+    brightness: float
+
+
+def draw(augmentation: Augmentation, rng: np.random.Generator) -> Change:
+    """A change within the ranges."""
+    return Change(
+        flip=bool(rng.random() < augmentation.flip),
+        angle=float(np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))),
+        scale=float((1 + augmentation.scaling) ** rng.uniform(-1, 1)),
+        contrast=float(1 + rng.uniform(-augmentation.intensity, augmentation.intensity)),
+        brightness=float(rng.uniform(-augmentation.intensity, augmentation.intensity) / 2),
+    )
+
+
+def moved(image: np.ndarray, change: Change) -> np.ndarray:
+    """float32[h, w]: the picture flipped, turned and scaled; what comes from outside is 0.
+
+    The chest wall (left edge, middle row) is the fixed point of rotation and scaling, so that the breast stays attached
+    to it; so a picture and a reduced copy of it are changed alike.
     """
     from scipy import ndimage
 
-    flip = rng.random() < augmentation.flip
-    angle = np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))
-    scale = (1 + augmentation.scaling) ** rng.uniform(-1, 1)
-    contrast = 1 + rng.uniform(-augmentation.intensity, augmentation.intensity)
-    brightness = rng.uniform(-augmentation.intensity, augmentation.intensity) / 2
-    if flip:
+    if change.flip:
         image = image[::-1]
-    if angle or scale != 1:
-        cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
-        back = np.array([[cosine, -sine], [sine, cosine]])  # output to input coordinates
-        # A rotation looks beyond the chest wall: the edge is continued there, or a black wedge would detach the breast.
-        reach = int(np.ceil(abs(sine) * image.shape[0] / 2)) + 1
-        continued = np.pad(image, ((0, 0), (reach, 0)), mode="edge")
-        centre = np.array([(image.shape[0] - 1) / 2, 0.0])
-        offset = centre + np.array([0, reach]) - back @ centre
-        image = ndimage.affine_transform(continued, back, offset, image.shape, order=1, output=np.float32)
-    if contrast != 1 or brightness:
-        tissue = image > 0
+    if not change.angle and change.scale == 1:
+        return image.astype(np.float32)
+    cosine, sine = np.cos(change.angle) / change.scale, np.sin(change.angle) / change.scale
+    back = np.array([[cosine, -sine], [sine, cosine]])  # output to input coordinates
+    # A rotation looks beyond the chest wall: the edge is continued there, or a black wedge would detach the breast.
+    reach = int(np.ceil(abs(sine) * image.shape[0] / 2)) + 1
+    continued = np.pad(image, ((0, 0), (reach, 0)), mode="edge")
+    centre = np.array([(image.shape[0] - 1) / 2, 0.0])
+    offset = centre + np.array([0, reach]) - back @ centre
+    return ndimage.affine_transform(continued, back, offset, image.shape, order=1, output=np.float32)
+
+
+def augment(image: np.ndarray, bits: int, change: Change) -> np.ndarray:
+    """uint16[h, w]: a changed copy of a crop of the same size; background (0) stays background.
+
+    image: uint16[h, w] with values in [0, 2**bits - 1].
+    """
+    image = moved(image, change)
+    if change.contrast != 1 or change.brightness:
         top = float(image.max())
-        image = np.where(tissue, np.maximum(contrast * image + brightness * top, 1), 0)
+        changed = np.maximum(change.contrast * image + change.brightness * top, 1)
+        image = np.where(image > 0, changed, 0)
     return np.clip(np.rint(image), 0, 2**bits - 1).astype(np.uint16)
 
 
@@ -64,7 +90,12 @@ class _Augment(grain.transforms.RandomMap):
         self._augmentation = augmentation
 
     def random_map(self, element: dict, rng: np.random.Generator) -> dict:
-        return {**element, "image": augment(element["image"], element["bits"], self._augmentation, rng)}
+        change = draw(self._augmentation, rng)
+        return {
+            **element,
+            "image": augment(element["image"], element["bits"], change),
+            "tissue": np.clip(np.rint(moved(element["tissue"], change)), 0, 255).astype(np.uint8),
+        }
 
 
 def crops(
@@ -105,4 +136,5 @@ class _Selected:
         return len(self._indices)
 
     def __getitem__(self, i: int) -> dict:
-        return self._records[self._indices[i]]
+        index = self._indices[i]
+        return {**self._records[index], "tissue": self._records.tissue(index)}

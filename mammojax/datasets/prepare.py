@@ -20,13 +20,13 @@ from mammojax.datasets import accounts
 from mammojax.datasets.accounts import Account
 from mammojax.datasets.builders import BUILDERS
 from mammojax.datasets.labels import Dropped, label
-from mammojax.datasets.record import INDEX_FILE, Record, RecordSet, Source, features, to_example
+from mammojax.datasets.record import INDEX_FILE, Record, RecordSet, Source, features, tissue_share, to_example
 from mammojax.errors import UserError
 from mammojax.images.reading.isolated import CRASHED
 from mammojax.runs import stages
 from mammojax.runs.files import write_json, writing
 
-FORM = 2  # raise when decoding, cropping or the schema changes what a record holds
+FORM = 3  # raise when decoding, cropping or the schema changes what a record holds
 _SHEET = 28  # films a contact sheet
 
 
@@ -193,7 +193,7 @@ def _crop_file(
     source: Source, truth: int, work: Path, salt: str, margin: float, for_processing: str
 ) -> Account:
     """Decodes and crops one file into `work`; runs in a worker. Finished files are not done again."""
-    from mammojax.images.breast import crop_breast
+    from mammojax.images.breast import breast_mask, crop_breast
     from mammojax.images.mammogram import Rejected
     from mammojax.images.reading.any_file import read_mammogram
 
@@ -216,10 +216,13 @@ def _crop_file(
     else:
         laterality = source.laterality or mammogram.laterality
         view = source.view or mammogram.view
+        mask = breast_mask(mammogram.pixels, mammogram.bits)[crop.box.slices]
+        tissue = tissue_share(mask[:, ::-1] if crop.flipped else mask)
         record = Record(
             record=Path(source.file).with_suffix("").as_posix() if Path(source.file).suffix else source.file,
             patient=_hashed(salt, patient),
             breast=_hashed(salt, patient, source.breast or laterality or source.file),
+            breast_stated=bool(source.breast),
             label=truth,
             laterality=laterality,
             view=view,
@@ -234,7 +237,9 @@ def _crop_file(
             rules=tuple(mammogram.rules),
             warnings=(*mammogram.warnings, *crop.warnings),
         )
-        _write_example(work / f"{_stem(source)}.array_record", to_example(record, crop.image, source.lesions))
+        _write_example(
+            work / f"{_stem(source)}.array_record", to_example(record, crop.image, tissue, source.lesions)
+        )
         _write_thumbnail(work / f"{_stem(source)}.npz", mammogram, crop)
         account = Account(source.file, "used")
     write_json(done, {"account": vars(account), "record": record and record.to_json()})

@@ -40,7 +40,8 @@ class Source:
 class Record:
     """What the pipelines see of a record beside its pixels. Lesions are not here: training cannot see them.
 
-    record: unique name. patient, breast: salted hashes. label: 1 or 0. bits: values lie in [0, 2**bits - 1].
+    record: unique name. patient, breast: salted hashes. breast_stated: the data set itself tells the two breasts of a
+    patient apart, though it may not say which is the left one. label: 1 or 0. bits: values lie in [0, 2**bits - 1].
     height, width: of the crop. spacing: mm a pixel (rows, columns) or None. source, sha256: the original file.
     geometry: the affine map to the original pixels (`Geometry.from_json`). box: top, left, height, width in the
     original. rules: the decoding rules that were applied. warnings: what a reader should know.
@@ -49,6 +50,7 @@ class Record:
     record: str
     patient: str
     breast: str
+    breast_stated: bool
     label: int
     laterality: str
     view: str
@@ -98,6 +100,9 @@ def features():
             "image": tfds.features.Tensor(
                 shape=(None, None, 1), dtype=np.uint16, encoding=tfds.features.Encoding.BYTES
             ),
+            "tissue": tfds.features.Tensor(
+                shape=(None, None, 1), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
+            ),
             "label": tfds.features.Scalar(dtype=np.int32),
             "bits": tfds.features.Scalar(dtype=np.int32),
             "box": tfds.features.Tensor(shape=(4,), dtype=np.int32),
@@ -107,14 +112,29 @@ def features():
     )
 
 
-def to_example(record: Record, image: np.ndarray, lesions: Sequence[dict]) -> dict:
-    """The TFDS example of a record. image: uint16[h, w]. Unknown spacing is stored as nan."""
+TISSUE_BLOCK = 8  # pixels a side
+
+
+def tissue_share(mask: np.ndarray) -> np.ndarray:
+    """uint8[ceil(h / 8), ceil(w / 8)]: the share of breast in each block of 8 x 8 pixels, times 255.
+
+    mask: bool[h, w]. Blocks that the lower and right edges cut count their own pixels only.
+    """
+    rows, columns = (np.arange(0, length, TISSUE_BLOCK) for length in mask.shape)
+    sums = np.add.reduceat(np.add.reduceat(mask.astype(np.uint32), rows, axis=0), columns, axis=1)
+    heights, widths = (np.diff([*starts, length]) for starts, length in zip((rows, columns), mask.shape))
+    return np.rint(sums * 255 / np.outer(heights, widths)).astype(np.uint8)
+
+
+def to_example(record: Record, image: np.ndarray, tissue: np.ndarray, lesions: Sequence[dict]) -> dict:
+    """The TFDS example of a record. image: uint16[h, w]. tissue: see `tissue_share`. Unknown spacing is stored as nan."""
     facts = record.to_json()
-    for name in ("height", "width"):
+    for name in ("height", "width", "breast_stated"):
         facts.pop(name)
     return {
         **facts,
         "image": image[..., None],
+        "tissue": tissue[..., None],
         "spacing": np.asarray(record.spacing or (math.nan, math.nan), np.float32),
         "box": np.asarray(record.box, np.int32),
         "rules": json.dumps(record.rules),
@@ -160,6 +180,10 @@ class RecordSet:
     def image(self, i: int) -> np.ndarray:
         """uint16[h, w]: the crop, chest wall left, values in [0, 2**bits - 1]."""
         return self._example(i)["image"][..., 0]
+
+    def tissue(self, i: int) -> np.ndarray:
+        """uint8[ceil(h / 8), ceil(w / 8)]: the share of breast in each block of 8 x 8 pixels of the crop, times 255."""
+        return self._example(i)["tissue"][..., 0]
 
     def lesions(self, i: int) -> list[dict]:
         """Annotated lesions (row, column, radius in original pixels, kind): for localisation and tests only."""

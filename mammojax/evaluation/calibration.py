@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import expit
 
 from mammojax.errors import UserError
@@ -79,34 +80,31 @@ def fit_platt(scores, labels) -> Platt:
     if spread <= 1e-12 * abs(centre):  # constant up to rounding; there is no unit to count in
         spread = 1.0
     standard = (scores - centre) / spread
-    slope, intercept = _logistic_fit(standard, targets)
-    if slope < SMALLEST or not positives or not negatives:
-        slope, intercept = SMALLEST, math.log(targets.mean() / (1 - targets.mean()))
+    prior = math.log(targets.mean() / (1 - targets.mean()))
+    slope, intercept = _least_cross_entropy(standard, targets, start=prior)
     return Platt(float(slope / spread), float(intercept - slope * centre / spread))
 
 
-def _logistic_fit(x: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """(slope, intercept) of least cross-entropy: Newton's method with steps halved until it falls."""
+def _least_cross_entropy(x: np.ndarray, targets: np.ndarray, *, start: float) -> tuple[float, float]:
+    """(slope, intercept) with a slope of at least `SMALLEST`.
 
-    def value(slope, intercept):
-        z = slope * x + intercept
-        return np.sum(np.logaddexp(0, z) - targets * z)
+    scikit-learn's logistic regression has neither targets between 0 and 1 nor a bound on the slope; scipy's optimiser has.
+    """
 
-    at = np.array([0.0, math.log(targets.mean() / (1 - targets.mean()))])
-    now = value(*at)
-    for _ in range(100):
-        p = expit(at[0] * x + at[1])
-        gradient = np.array([np.sum((p - targets) * x), np.sum(p - targets)])
-        w = p * (1 - p)
-        curvature = np.array([[np.sum(w * x * x), np.sum(w * x)], [np.sum(w * x), np.sum(w)]])
-        step = np.linalg.solve(curvature + 1e-12 * len(x) * np.eye(2), gradient)
-        size = 1.0
-        while (then := value(*(at - size * step))) > now and size > 1e-10:
-            size /= 2
-        if then >= now or abs(step @ gradient) < 1e-14 * len(x):
-            break
-        at, now = at - size * step, then
-    return float(at[0]), float(at[1])
+    def value(at):
+        z = at[0] * x + at[1]
+        excess = expit(z) - targets
+        return np.mean(np.logaddexp(0, z) - targets * z), np.array([np.mean(excess * x), np.mean(excess)])
+
+    found = minimize(
+        value,
+        [SMALLEST, start],
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(SMALLEST, None), (None, None)],
+        options={"ftol": 1e-15, "gtol": 1e-11, "maxiter": 1000},
+    )
+    return tuple(found.x)
 
 
 @dataclass(frozen=True)

@@ -1,53 +1,49 @@
-"""Scores of new files by a trained run: the mean of its folds' networks, with a calibrated probability.
+"""Scores of new files by a trained arm: read, kept by content, and scored exam by exam.
 
-Every fold's network was calibrated on patients it was not fitted to; the probability is the mean of the folds'
-calibrated probabilities, and refers to the share of positives in the training data.
+What a file gives is kept under the sha256 of its bytes and the key of the model: a killed run goes on where it was, and
+never takes one file for another.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+from scipy.special import expit
 
+from mammojax.datasets.samples import other_view as other_views
+from mammojax.datasets.samples import partner as partners
+from mammojax.datasets.schema import tissue_share
 from mammojax.errors import UserError
-from mammojax.evaluation.calibration import Platt
-from mammojax.experiment import fit as cells
-from mammojax.experiment.split import cell_folder
-from mammojax.experiment.svm import LinearScorer
+from mammojax.experiment.model import Evidence, Model
+from mammojax.images.geometry import Geometry
 from mammojax.images.reading.any_file import is_image_file
 from mammojax.images.reading.isolated import read_crops
-from mammojax.runs import stages
-from mammojax.runs.files import read_json
+from mammojax.runs.files import read_json, writing
 
 COLUMNS = (
-    "file",
-    "score",
-    "probability",
-    "box_top",
-    "box_left",
-    "box_height",
-    "box_width",
-    "laterality",
-    "view",
-    "warnings",
-    "reason",
-)
+    "file", "score", "probability", "box_top", "box_left", "box_height", "box_width", "laterality", "view", "read_with",
+    "geometry", "warnings", "reason",
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Model:
-    """What turns a crop into a score in each fold. scorers[k](image uint16[h, w], bits) -> logit; calibrations[k]."""
+@dataclass(frozen=True, eq=False)
+class File:
+    """A file to score: name, as it is printed; path."""
 
-    scores: Callable[[np.ndarray, int], np.ndarray]
-    calibrations: Sequence[Platt]
-    margin: float
-    for_processing: str
+    name: str
+    path: Path
 
 
-def files_of(arguments: Iterable[str]) -> list[tuple[str, Path]]:
-    """(name to print, path) of all files named, and of all pictures in the folders named, in a stable order."""
-    found = []
+def files_of(arguments: Iterable[str]) -> list[File]:
+    """All files named, and all pictures in the folders named, in a stable order, each once.
+
+    Where names inside two folders are equal, the folders are printed too. Raises UserError where nothing is named.
+    """
+    found: dict[Path, tuple[str, str]] = {}
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
@@ -56,100 +52,166 @@ def files_of(arguments: Iterable[str]) -> list[tuple[str, Path]]:
                 raise UserError(
                     f"{path} holds no DICOM, PNG, TIFF or PGM files; name files or another folder"
                 )
-            found += [(p.relative_to(path).as_posix(), p) for p in inside]
+            for p in inside:
+                found.setdefault(p.resolve(), (p.relative_to(path).as_posix(), p.as_posix()))
         else:
-            found.append((path.as_posix(), path))
+            found.setdefault(path.resolve(), (path.as_posix(), path.as_posix()))
     if not found:
         raise UserError("no files to score; name DICOM, PNG, TIFF or PGM files, or folders that hold them")
-    return found
+    short = [name for name, _ in found.values()]
+    names = [name if short.count(name) == 1 else long for name, long in found.values()]
+    return [File(_printable(name), path) for name, path in zip(names, found)]
 
 
-def predict(model: Model, files: Sequence[tuple[str, Path]]) -> Iterator[dict]:
-    """One row (a dict with the keys of `COLUMNS`) a file; a file that cannot be scored gets its reason instead."""
-    crops = read_crops([path for _, path in files], margin=model.margin, for_processing=model.for_processing)
-    for (name, _), found in zip(files, crops):
-        row = dict.fromkeys(COLUMNS, "") | {"file": name}
-        if isinstance(found, str):
-            yield row | {"reason": found}
-            continue
-        mammogram, crop = found
-        logits = model.scores(crop.image, crop.bits)
-        probabilities = [float(c.probability(s)) for c, s in zip(model.calibrations, logits)]
-        box = {f"box_{side}": getattr(crop.box, side) for side in ("top", "left", "height", "width")}
-        yield (
-            row
-            | box
-            | {
-                "score": repr(float(np.mean(logits))),
-                "probability": repr(float(np.mean(probabilities))),
-                "laterality": mammogram.laterality,
-                "view": mammogram.view,
-                "warnings": "; ".join((*mammogram.warnings, *crop.warnings)),
-            }
-        )
-
-
-def load_model(directory: Path, arm: str) -> Model:
-    """The networks of all folds of one arm of a finished run; UserError if a cell is not finished."""
-    import jax
-    from flax import nnx
-
-    from mammojax.models.scanning import load_backbone, plan, prepare_image, scan
-    from mammojax.representations.scan import rounded
-    from mammojax.representations.whole_image import feature_function, resize
-
-    cells.check_arm(arm)
-    config = read_json(directory / "config.json")
-    folders = [cell_folder(directory, arm, k) for k in range(config["crossval"]["folds"])]
-    missing = [f.name for f in folders if stages.stored_key(f) is None]
-    if missing:
-        raise UserError(f"{directory} has no finished {arm} {', '.join(missing)}; run launch.crossval first")
-    settings = config["model"]
-    network = load_backbone(
-        settings["backbone"],
-        tap=settings["tap"] or None,
-        weights=settings["weights"] or None,
-        seed=config["seed"],
+def _printable(name: str) -> str:
+    """A name on one line, whatever bytes it has on disk."""
+    return (
+        name.encode("utf-8", "backslashreplace")
+        .decode("utf-8")
+        .translate({c: f"\\x{c:02x}" for c in range(32)})
     )
-    if arm == cells.BASELINE:
-        scorers = [LinearScorer.load(f / cells.SVM_FILE) for f in folders]
-        features = feature_function(network)
 
-        def scores(image, bits):
-            vector = features(resize(image, bits)[None])
-            return np.asarray([float(s.scores(vector)[0]) for s in scorers])
+
+def predict(
+    model: Model,
+    files: Sequence[File],
+    work: Path,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    track: Callable = lambda it, **_: it,
+) -> Iterator[dict]:
+    """A row (a dict with the keys of `COLUMNS`) for every file, in order; one that cannot be scored has its reason.
+
+    work: a folder for what files give; it can be removed when all rows are there.
+    """
+    digests = [_digest(file.path) for file in files]
+    known = [d is not None and (work / f"{d}.json").is_file() for d in digests]
+    if any(known):
+        say(f"{sum(known)} of {len(files)} files were read before; going on")
+    todo = [file for file, done, digest in zip(files, known, digests) if not done and digest is not None]
+    marks = [digest for done, digest in zip(known, digests) if not done and digest is not None]
+    options = {name: model.facts[name] for name in ("margin", "for_processing", "depth")}
+    read = read_crops([file.path for file in todo], **options)
+    for digest, found in zip(marks, track(read, total=len(todo), description="reading")):
+        _keep(work, digest, model, found)
+    held = [_held(work, digest) for digest in digests]
+    usable = [i for i, (facts, _) in enumerate(held) if not facts["reason"]]
+    facts = [held[i][0] for i in usable]
+    evidence = [held[i][1] for i in usable]
+    partner, other_view, samples = _exams(facts, model.facts["sample"])
+    scores: dict[int, tuple[float, str]] = {}
+    if usable:
+        near = (partner, other_view) if model.facts["sample"] == "image" else _none(len(samples))
+        odds = model.log_odds(evidence, samples, partner, near)
+        for members, value in zip(samples, odds):
+            for i in members:
+                others = {int(j) for j in (partner[i], other_view[i]) if j >= 0} | set(members) - {i}
+                with_ = "; ".join(files[usable[j]].name for j in sorted(others)) if model.reads_exams else ""
+                scores[usable[i]] = (float(value), with_)
+    for i, (file, (facts_of, _)) in enumerate(zip(files, held)):
+        row = (
+            dict.fromkeys(COLUMNS, "")
+            | {"file": file.name}
+            | facts_of["row"]
+            | {"reason": facts_of["reason"]}
+        )
+        if i in scores:
+            odds, with_ = scores[i]
+            row |= {"score": repr(odds), "probability": repr(float(expit(odds))), "read_with": with_}
+        yield row
+
+
+def cell_maps(
+    model: Model, files: Sequence[File], work: Path
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, Geometry]]:
+    """(file number, cell scores float64[rows, columns] (NaN off the breast), cell centres float64[rows, columns, 2] in
+    pixels of the crop, geometry to the original) of every file that `predict` has scored."""
+    held = [_held(work, _digest(file.path)) for file in files]
+    usable = [i for i, (facts, _) in enumerate(held) if not facts["reason"]]
+    partner, _, _ = _exams([held[i][0] for i in usable], "image")
+    evidence = [held[i][1] for i in usable]
+    for k, i in enumerate(usable):
+        facts = held[i][0]
+        plan = model.plan(tuple(facts["shape"]))
+        yield (
+            i,
+            model.cell_scores(evidence, k, partner),
+            plan.cell_centres(),
+            Geometry.from_json(facts["row"]["geometry"]),
+        )
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _keep(work: Path, digest: str, model: Model, found) -> None:
+    """What a file gives, on disk: its facts last, they say that it is whole."""
+    if isinstance(found, str):
+        facts = {"reason": found, "row": {}}
     else:
-        merged = arm.endswith(cells.FINETUNED)
-        precision = settings["precision"]
-        nets = [
-            cells.load_merged(f, network, precision=precision) if merged else cells.load_classifier(f)
-            for f in folders
+        mammogram, crop = found
+        evidence = model.evidence(crop.image, crop.bits, tissue_share(crop.mask))
+        with writing(work / f"{digest}.npz") as file:
+            np.savez(file, values=evidence.values, tissue=evidence.tissue)
+        row = {f"box_{side}": getattr(crop.box, side) for side in ("top", "left", "height", "width")}
+        row |= {
+            "laterality": mammogram.laterality,
+            "view": mammogram.view,
+            "geometry": crop.geometry.to_json(),
+            "warnings": "; ".join((*mammogram.warnings, *crop.warnings)),
+        }
+        # the identity joins an exam's films here and is not written to the table
+        patient = hashlib.sha256(mammogram.patient.encode()).hexdigest()[:16] if mammogram.patient else ""
+        facts = {"reason": "", "row": row, "patient": patient, "shape": list(crop.image.shape)}
+    with writing(work / f"{digest}.json", "w") as file:
+        json.dump(facts, file)
+
+
+def _held(work: Path, digest: str | None) -> tuple[dict, Evidence | None]:
+    if digest is None:
+        return {"reason": "the file is absent or cannot be read", "row": {}}, None
+    facts = read_json(work / f"{digest}.json")
+    if facts["reason"]:
+        return facts, None
+    with np.load(work / f"{digest}.npz", allow_pickle=False) as held:
+        return facts, Evidence(held["values"], held["tissue"])
+
+
+def _exams(facts: Sequence[dict], level: str) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
+    """(partner, other view, samples) of readable files, by the patient, side and view that they say."""
+    films = [(f["patient"], f["row"]["laterality"], f["row"]["view"]) for f in facts]
+    exams = _Films(films)
+    partner, other_view = partners(exams), other_views(exams)
+    groups: dict = {}
+    for i, (patient, side, _) in enumerate(films):
+        key = (patient, side) if level == "breast" else patient
+        alone = level == "image" or not patient or (level == "breast" and not side)
+        groups.setdefault(("alone", i) if alone else key, []).append(i)
+    return partner, other_view, list(groups.values())
+
+
+class _Films:
+    """New files as the rules for partners see records; a file without a patient has no exam."""
+
+    def __init__(self, films: Sequence[tuple[str, str, str]]):
+        names = {name: k for k, name in enumerate(dict.fromkeys(patient for patient, _, _ in films))}
+        alone = len(names)
+        self.patients = np.asarray(
+            [names[p] if p else alone + i for i, (p, _, _) in enumerate(films)], np.int64
+        )
+        self.records = [
+            SimpleNamespace(laterality=side, breast=side, breast_stated=bool(side), view=view)
+            for _, side, view in films
         ]
-        halves = [nnx.split(net) for net in nets]
-        scan_graph, scan_state = nnx.split(network)
-        compiled_scan = jax.jit(
-            lambda state, x, p: scan(nnx.merge(scan_graph, state), x, p, dtype=np.dtype(precision)),
-            static_argnums=2,
-        )
-        classify = jax.jit(lambda graph, state, *x: nnx.merge(graph, state)(*x), static_argnums=0)
-        merged_score = jax.jit(
-            lambda graph, state, x, p: nnx.merge(graph, state)(x, p), static_argnums=(0, 3)
-        )
 
-        def scores(image, bits):
-            p = plan(
-                image.shape,
-                network.backbone,
-                settings["np"],
-                tap=network.tap,
-                max_side=settings["max_side"] or None,
-            )
-            pixels = prepare_image(image, bits, p)[None]
-            if merged:
-                return np.asarray([float(merged_score(g, s, pixels, p)[0]) for g, s in halves])
-            kept = rounded(np.asarray(compiled_scan(scan_state, pixels, p)), config["scan"]["cache"])
-            values = kept.astype(np.float32)  # what the cache of the run would have given back
-            return np.asarray([float(classify(g, s, values)[0]) for g, s in halves])
+    def __len__(self) -> int:
+        return len(self.records)
 
-    calibrations = [Platt.from_json(read_json(f / "calibration.json")) for f in folders]
-    return Model(scores, calibrations, config["data"]["margin"], config["data"]["for_processing"])
+
+def _none(n: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full(n, -1, np.int64), np.full(n, -1, np.int64)

@@ -1,6 +1,11 @@
-"""The figures of a run: ROC curves, AUC against iterations (Figure 3 of the paper), the table drawn, calibration."""
+"""The figures of a run: ROC curves, AUC against iterations (Figure 3 of the paper), the table drawn, calibration.
+
+Titles and colours of the arms come in by name. In grey, and with any colour vision, arms are told apart by line style and
+marker, which follow from their order in `titles`, the same in every figure.
+"""
 
 import io
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,21 +13,14 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from mammojax.evaluation.calibration import reliability
-from mammojax.evaluation.statistics import Predictions, Summary, arm_name, roc, written
+from mammojax.evaluation.predictions import LEVELS, Predictions, at_level
+from mammojax.report.summary import Summary
+from mammojax.report.table import written
 from mammojax.runs.files import writing
 
-# Okabe and Ito's colours: told apart with any colour vision, and in grey by their line styles
-_STYLES = {
-    "resize224_svm": ("#999999", (0, (1, 1))),
-    "bce": ("#0072B2", (0, (5, 2))),
-    "weighted_bce": ("#009E73", (0, (3, 1, 1, 1))),
-    "auc": ("#D55E00", "-"),
-    "bce_finetuned": ("#56B4E9", (0, (5, 2))),
-    "weighted_bce_finetuned": ("#CC79A7", (0, (3, 1, 1, 1))),
-    "auc_finetuned": ("#E69F00", "-"),
-}
 _STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -36,63 +34,99 @@ _STYLE = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
 }
+_LINES = (
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1)),
+    (0, (4, 1.5, 1, 1.5)),
+    (0, (9, 2)),
+    (0, (4, 1.5, 1, 1.5, 1, 1.5)),
+    (0, (2, 1.5)),
+    (0, (9, 2, 1, 2)),
+)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_RATES = np.linspace(0, 1, 401)  # false positive rates at which the curves of repeats are averaged
 
 
-def style(arm: str) -> tuple:
-    """(colour, line style) of an arm, the same in every figure."""
-    return _STYLES.get(arm, ("black", "-"))
+def line(arm: str, titles: Mapping[str, str]) -> str | tuple:
+    """The line style of an arm, by its place."""
+    return _LINES[list(titles).index(arm) % len(_LINES)]
 
 
-def _axes(width: float, height: float):
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+def marker(arm: str, titles: Mapping[str, str]) -> str:
+    """The marker of an arm, by its place."""
+    return _MARKERS[list(titles).index(arm) % len(_MARKERS)]
 
 
-def roc_figure(arms: Mapping[str, Predictions], summary: Summary) -> Figure:
-    """ROC curves of the pooled out-of-fold predictions (calibrated log-odds), the pooled AUC in the legend."""
+def roc_figure(
+    arms: Mapping[str, Predictions], titles: Mapping[str, str], colours: Mapping[str, str]
+) -> Figure:
+    """ROC curves at the three levels: calibrated log-odds of all folds ranked together, the mean over repeats."""
+    from sklearn.metrics import roc_curve
+
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(5.6, 6.4)
-        for arm, predictions in arms.items():
-            fpr, tpr, _ = roc(predictions.calibrated, predictions.labels)
-            colour, line = style(arm)
-            label = f"{arm_name(arm)}, {written(summary.arms[arm].pooled)}"
-            axes.plot(fpr, tpr, color=colour, linestyle=line, linewidth=1.8, label=label)
-        axes.plot([0, 1], [0, 1], color="black", linewidth=0.6, alpha=0.5)
-        axes.set(
-            xlabel="False positive rate",
-            ylabel="True positive rate",
-            xlim=(0, 1),
-            ylim=(0, 1.01),
-            aspect="equal",
-        )
-        title = "Pooled AUC (95% interval)"
-        figure.legend(loc="outside lower center", title=title, fontsize=8.5, title_fontsize=8.5)
+        figure = Figure(figsize=(9.6, 3.7 + 0.1 * len(arms)), layout="constrained")
+        FigureCanvasAgg(figure)
+        for level, axes in zip(LEVELS, figure.subplots(1, 3, sharey=True)):
+            for arm, predictions in arms.items():
+                scored, curves = at_level(predictions, level), []
+                for repeat in np.unique(scored.repeats):
+                    here = scored.repeats == repeat
+                    if len(np.unique(scored.labels[here])) == 2:
+                        false, true, _ = roc_curve(scored.labels[here], scored.scores[here])
+                        curves.append((false, true))
+                if not curves:
+                    continue
+                if len(curves) > 1:
+                    curves = [(_RATES, np.mean([np.interp(_RATES, *curve) for curve in curves], axis=0))]
+                label = titles[arm] if level == LEVELS[0] else None
+                look = {"color": colours[arm], "linestyle": line(arm, titles), "marker": marker(arm, titles)}
+                places = (0.03 * len(axes.lines), 0.3)  # a few markers, elsewhere for every arm
+                axes.plot(*curves[0], linewidth=1.7, markersize=4, markevery=places, label=label, **look)
+            axes.plot([0, 1], [0, 1], color="black", linewidth=0.6, alpha=0.5)
+            axes.set(title=level.capitalize(), xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
+            axes.set_xlabel("False positive rate")
+        figure.axes[0].set_ylabel("True positive rate")
+        if figure.axes[0].get_legend_handles_labels()[0]:
+            figure.legend(loc="outside lower center", ncols=2, fontsize=8.5, handlelength=5)
     return figure
 
 
 def training_curves_figure(
-    curves: Mapping[str, Mapping[int, tuple]], selected: Mapping[str, Mapping[int, int]]
+    curves: Mapping[str, Mapping[object, tuple]],
+    selected: Mapping[str, Mapping[object, int]],
+    titles: Mapping[str, str],
+    colours: Mapping[str, str],
 ) -> Figure:
     """AUC on held-out folds against optimiser steps: thin lines are folds, the thick one their mean (Figure 3).
 
-    curves: arm -> fold -> (steps, AUC). selected: arm -> fold -> the step that was chosen inside the training
-    folds, marked by a dot.
+    curves: arm -> cell -> (steps, AUC), a cell being a fold of a repeat. selected: arm -> cell -> the step that was chosen
+    inside the training folds, marked by a dot.
     """
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(7.2, 4.4)
-        for arm, folds in curves.items():
-            colour, line = style(arm)
-            for fold, (steps, values) in folds.items():
+        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for arm, cells in curves.items():
+            colour = colours[arm]
+            for cell, (steps, values) in cells.items():
                 axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.35)
-                chosen = selected.get(arm, {}).get(fold)
+                chosen = selected.get(arm, {}).get(cell)
                 if chosen in steps:
-                    axes.plot(chosen, values[list(steps).index(chosen)], "o", color=colour, markersize=4)
-            steps, mean = _mean_curve(list(folds.values()))
-            axes.plot(steps, mean, color=colour, linestyle=line, linewidth=2.4, label=arm_name(arm))
+                    axes.plot(
+                        chosen,
+                        values[list(steps).index(chosen)],
+                        marker(arm, titles),
+                        color=colour,
+                        markersize=4,
+                    )
+            steps, mean = _mean_curve(list(cells.values()))
+            axes.plot(
+                steps, mean, color=colour, linestyle=line(arm, titles), linewidth=2.4, label=titles[arm]
+            )
         axes.axhline(0.5, color="black", linewidth=0.6, alpha=0.5)
         axes.set(xlabel="Optimiser steps", ylabel="AUC on the held-out fold")
-        figure.legend(loc="outside upper center", ncols=2, fontsize=8.5)
+        figure.legend(loc="outside upper center", ncols=2, fontsize=8.5, handlelength=4)
     return figure
 
 
@@ -108,85 +142,100 @@ def _mean_curve(folds: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
     return grid, np.mean([np.interp(grid, steps, values) for steps, values in folds], axis=0)
 
 
-def table_figure(summary: Summary) -> Figure:
-    """Every arm's AUC with its 95% interval, folds as small marks."""
+def table_figure(summary: Summary, titles: Mapping[str, str], colours: Mapping[str, str]) -> Figure:
+    """Every arm's AUC at the three levels with its 95% interval; small marks are folds, or the repeats' means."""
+    several = summary.repeats > 1
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(7.2, 0.62 * len(summary.arms) + 1.0)
-        for row, (arm, result) in enumerate(summary.arms.items()):
-            colour, _ = style(arm)
-            values = [v for v in result.folds.values() if not np.isnan(v)]
-            axes.plot(values, np.full(len(values), row + 0.2), "|", color=colour, markersize=7, alpha=0.7)
-            axes.plot([result.mean.low, result.mean.high], [row, row], color=colour, linewidth=2.4)
-            axes.plot(result.mean.value, row, "o", color=colour, markersize=7)
-            axes.annotate(
-                written(result.mean),
-                (1.02, row),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                fontsize=8.5,
-                annotation_clip=False,
-            )
-        axes.axvline(0.5, color="black", linewidth=0.6, alpha=0.5)
-        axes.set_yticks(range(len(summary.arms)), [arm_name(arm) for arm in summary.arms])
-        axes.set(
-            xlabel="AUC, mean over folds (bars: 95% interval; marks: folds)",
-            ylim=(len(summary.arms) - 0.4, -0.6),
-        )
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="y", visible=False)
+        figure = Figure(figsize=(9.6, 0.62 * len(summary.arms) + 1.1), layout="constrained")
+        FigureCanvasAgg(figure)
+        for level, axes in zip(LEVELS, figure.subplots(1, 3, sharex=True, sharey=True)):
+            for row, (arm, levels) in enumerate(summary.arms.items()):
+                here, colour = levels[level], colours[arm]
+                folds = [np.asarray(list(folds.values())) for folds in here.folds.values()]
+                marks = [_mean(values) for values in folds] if several else folds[0]
+                axes.plot(marks, np.full(len(marks), row + 0.24), "|", color=colour, markersize=6, alpha=0.8)
+                mean = here.estimates["mean"]
+                axes.plot([mean.low, mean.high], [row, row], color=colour, linewidth=2.4)
+                axes.plot(mean.value, row, marker(arm, titles), color=colour, markersize=6)
+                axes.text(
+                    0.5, row - 0.2, written(mean), transform=axes.get_yaxis_transform(), fontsize=8, ha="center",
+                    va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.7},
+                )  # fmt: skip
+            axes.axvline(0.5, color="black", linewidth=0.6, alpha=0.5)
+            axes.set(title=level.capitalize(), ylim=(len(summary.arms) - 0.5, -0.75))
+            axes.tick_params(axis="y", length=0)
+            axes.spines["left"].set_visible(False)
+            axes.grid(axis="y", visible=False)
+        names = [textwrap.fill(titles[arm], 34) for arm in summary.arms]
+        figure.axes[0].set_yticks(range(len(names)), names, fontsize=9)
+        marks = "means of the repeats" if several else "folds"
+        figure.supxlabel(f"AUC, mean over folds (bars: 95% interval; small marks: {marks})", fontsize=10)
     return figure
 
 
-def reliability_figure(arms: Mapping[str, Predictions]) -> Figure:
+def _mean(values: np.ndarray) -> float:
+    values = values[~np.isnan(values)]
+    return values.mean() if len(values) else np.nan
+
+
+def reliability_figure(
+    arms: Mapping[str, Predictions], titles: Mapping[str, str], colours: Mapping[str, str]
+) -> Figure:
     """Calibrated probability against the share of positives found, out of fold, in groups of equal size.
 
-    One panel an arm; bars are 95% intervals, the number in a panel is that of its images.
+    One panel an arm; bars are 95% intervals, the number in a panel is that of its images. Of several repeats the first is
+    drawn: they hold the same images, which must not be counted twice.
     """
-    columns = min(2, len(arms))
+    columns = min(3, len(arms))
     rows = -(-len(arms) // columns)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(3.6 * columns, 3.5 * rows), layout="constrained")
+        figure = Figure(figsize=(3.2 * columns, 3.2 * rows), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for axes in panels[len(arms) :]:
             axes.remove()
         for axes, (arm, predictions) in zip(panels, arms.items()):
-            found = reliability(predictions.calibrated, predictions.labels, groups=6)
-            colour, _ = style(arm)
-            bars = np.maximum([found.observed - found.low, found.high - found.observed], 0)
+            first = predictions.of_repeat(predictions.repeats[0])
+            found = reliability(predictions.calibrated[first], predictions.labels[first], groups=6)
             axes.plot([0, 1], [0, 1], color="black", linewidth=0.6, alpha=0.5)
             axes.errorbar(
                 found.predicted,
                 found.observed,
-                bars,
-                color=colour,
+                np.maximum([found.observed - found.low, found.high - found.observed], 0),
+                color=colours[arm],
+                linestyle=line(arm, titles),
                 linewidth=1.4,
                 elinewidth=0.9,
-                marker="o",
+                marker=marker(arm, titles),
                 markersize=4,
             )
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-            axes.set_title(arm_name(arm), fontsize=9)
-            axes.text(0.97, 0.03, f"{len(predictions)} images", ha="right", fontsize=8, alpha=0.7)
+            axes.set_title(textwrap.fill(titles[arm], 42), fontsize=9)
+            axes.text(0.97, 0.03, f"{int(found.images.sum())} images", ha="right", fontsize=8, alpha=0.7)
         figure.supxlabel("Calibrated probability", fontsize=10)
         figure.supylabel("Share of positives, with its 95% interval", fontsize=10)
     return figure
 
 
-def score_figure(arm: str, predictions: Predictions) -> Figure:
-    """Distribution of the calibrated log-odds of one arm by class, out of fold."""
+def score_figure(predictions: Predictions, *, title: str) -> Figure:
+    """Distribution of the calibrated log-odds of one arm by class, out of fold, all repeats. title: the arm's."""
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(7.2, 3.2)
-        values = predictions.calibrated
+        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        values, repeats = predictions.calibrated, len(np.unique(predictions.repeats))
         edges = np.linspace(values.min(), values.max() + 1e-9, 30)
-        for label, colour, name in ((0, "#56B4E9", "negative"), (1, "#D55E00", "positive")):
+        classes = ((0, "#56B4E9", None, "negative"), (1, "#A03C00", "///", "positive"))
+        handles = []
+        for label, colour, hatch, name in classes:
             chosen = values[predictions.labels == label]
-            axes.hist(
-                chosen, edges, density=True, color=colour, alpha=0.55, label=f"{name} ({len(chosen)} images)"
-            )
-        axes.set(xlabel=f"Calibrated log-odds, {arm_name(arm)}", ylabel="Density")
-        axes.legend(fontsize=8.5)
+            if not len(chosen):
+                continue
+            look = {"facecolor": (colour, 0.35), "edgecolor": colour, "hatch": hatch}
+            axes.hist(chosen, edges, density=True, histtype="stepfilled", **look)
+            handles.append(Patch(label=f"{name} ({len(chosen) // repeats} images)", **look))
+        axes.set(xlabel=f"Calibrated log-odds, {title}", ylabel="Density")
+        axes.legend(handles=handles, fontsize=8.5)
     return figure
 
 

@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mammojax.evaluation.statistics import Estimate, Summary, arm_name, method, written
+from mammojax.evaluation.bootstrap import Estimate
+from mammojax.evaluation.metrics import METRICS
+from mammojax.evaluation.predictions import LEVELS
+from mammojax.report.summary import Summary
+from mammojax.report.table import counted, method, spread, written
 from mammojax.runs.files import writing
 
 _TEMPLATE = "report.html.j2"
@@ -40,7 +44,7 @@ def write_report(
     data_set: Mapping[str, object],
     losses: Sequence[tuple[str, str, int]],
     summary: Summary,
-    proposed: str,
+    titles: Mapping[str, str],
     pictures: Sequence[Picture],
     config: Mapping,
     environment: Mapping,
@@ -49,7 +53,7 @@ def write_report(
     """Writes the report, whole or not at all; the browser is told to load nothing from elsewhere.
 
     data_set: facts by name, in the order in which they are shown. losses: (fate, reason, files) of all that was not
-    used. proposed: the arm that is set off in the table. notes: sentences on how to read the numbers.
+    used. titles: of the arms by name. notes: sentences on how to read the numbers, beside those of `method`.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -60,44 +64,88 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    folds = sorted({fold for result in summary.arms.values() for fold in result.folds})
-    rows = [
-        {
-            "name": arm_name(arm),
-            "proposed": arm == proposed,
-            "mean": _unbroken(result.mean),
-            "deviation": _plain(result.deviation),
-            "pooled": _unbroken(result.pooled),
-            "folds": [_plain(result.folds[fold]) for fold in folds],
-        }
-        for arm, result in summary.arms.items()
-    ]
-    differences = [
-        {
-            "name": arm_name(arm),
-            "mean": _unbroken(d.mean, signed=True),
-            "pooled": _unbroken(d.pooled, signed=True),
-            "reading": _reading(d.mean),
-        }
-        for arm, d in summary.differences.items()
-    ]
+    several = summary.repeats > 1
+
+    def row(arm: str, cells: list[str]) -> dict:
+        return {"name": titles[arm], "proposed": arm == summary.proposed, "cells": cells}
+
+    folds = sorted(
+        {fold for arm in summary.arms.values() for of in arm["image"].folds.values() for fold in of}
+    )
     html = engine.get_template(_TEMPLATE).render(
         title=title,
         command=command,
         data_set=data_set,
         losses=losses,
-        rows=rows,
+        mean_of="mean over folds and repeats" if several else "mean over folds",
+        overview={
+            "heads": ["Arm", *map(str.capitalize, LEVELS)],
+            "rows": [
+                row(arm, [_unbroken(levels[level].estimates["mean"]) for level in LEVELS])
+                for arm, levels in summary.arms.items()
+            ],
+        },
+        levels=[_level(summary, level, row) for level in LEVELS],
+        differences=[_differences(summary, level, row) for level in LEVELS] if summary.differences else [],
+        notes=[*method(summary), *notes],
+        repeats=summary.repeats,
         folds=folds,
-        differences=differences,
-        method=method(summary),
+        fold_rows=[
+            row(arm, []) | {"repeat": repeat, "folds": [_plain(of.get(fold, math.nan)) for fold in folds]}
+            for arm, levels in summary.arms.items()
+            for repeat, of in levels["image"].folds.items()
+        ],
         pictures=pictures,
-        notes=notes,
-        proposed=arm_name(proposed),
+        proposed=titles.get(summary.proposed, summary.proposed),
         config=json.dumps(config, indent=1, sort_keys=True),
         environment=json.dumps(environment, indent=1, sort_keys=True),
     )
     with writing(path, "w") as file:
         file.write(html)
+
+
+def _level(summary: Summary, level: str, row) -> dict:
+    """The table of one level."""
+    several = summary.repeats > 1
+    spreads = ["SD of folds", "SD of repeats"] if several else ["SD of folds"]
+    rows = []
+    for arm, levels in summary.arms.items():
+        here = levels[level]
+        cells = [
+            spread(here.folds_sd),
+            *([spread(here.repeats_sd)] if several else []),
+            *(_unbroken(here.estimates[name]) for name in METRICS if name != "mean"),
+        ]
+        rows.append(row(arm, [_unbroken(here.estimates["mean"]), *cells]))
+    return {
+        "heading": f"By {level}",
+        "counted": counted(level, here) + ".",
+        "heads": [
+            "Arm",
+            METRICS["mean"].title,
+            *spreads,
+            *(METRICS[name].title for name in METRICS if name != "mean"),
+        ],
+        "rows": rows,
+    }
+
+
+def _differences(summary: Summary, level: str, row) -> dict:
+    """The paired differences of one level, all metrics."""
+    return {
+        "heading": f"By {level}",
+        "heads": ["Other arm", *(metric.title for metric in METRICS.values()), "AUC, mean over folds, says"],
+        "rows": [
+            row(
+                arm,
+                [
+                    *(_unbroken(levels[level][name], signed=True) for name in METRICS),
+                    _reading(levels[level]["mean"]),
+                ],
+            )
+            for arm, levels in summary.differences.items()
+        ],
+    }
 
 
 def _unbroken(estimate: Estimate, *, signed: bool = False) -> str:

@@ -1,44 +1,70 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from mammojax.errors import UserError
+
+PARTIAL = ".partial"  # ends the names of files that are being written
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # of the disk, whatever file it was
+_PLACE = _DISK | {errno.EACCES, errno.EPERM}
 
 
 @contextlib.contextmanager
 def writing(path: Path, mode: str = "wb") -> Iterator:
     """A file object for `path` that appears under its name only when the block ends well (write aside, fsync, rename).
 
-    Raises UserError when the disk is full or the folder cannot be written; what stood at `path` before stays.
+    The folder is made if it is missing. Raises UserError when the disk is full or the folder cannot be written; what
+    stood at `path` before stays. Any number of processes may write the same path: the last whole one stays.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays a link
+    aside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{PARTIAL}")
+    options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space or choose another folder"
-        ) from error
-    try:
-        options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-        with os.fdopen(descriptor, mode, **options) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, 0o644)  # mkstemp makes private files; a run directory is read by colleagues
-        os.replace(aside, path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space or choose another folder"
-        ) from error
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = aside.open(mode.replace("w", "x"), **options)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        try:
+            with file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if (
+                error.errno in _DISK and error.filename is None
+            ):  # of this file, not of one that the block opened
+                raise _cannot_write(path, error) from error
+            raise
+        try:
+            os.replace(aside, path)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(aside)
+        with contextlib.suppress(OSError):
+            aside.unlink()
+
+
+@contextlib.contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Turns what a full, read-only or locked disk raises in the block into a UserError that names `folder`.
+
+    For files that a library writes by itself; `writing` does the same for its own.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _PLACE:
+            raise _cannot_write(folder, error) from error
+        raise
 
 
 def write_json(path: Path, value) -> None:
@@ -56,3 +82,13 @@ def read_json(path: Path):
         raise UserError(f"{path} is absent; run the step that writes it first") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); remove it and run the step again") from None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder")

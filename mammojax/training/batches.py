@@ -1,4 +1,4 @@
-"""Batches for the two stages: representations from the cache (stage one), pixels of crops (stage two).
+"""Batches for the two stages: maps (stage one), pixels of crops (stage two).
 
 The order of epoch e is a function of the seed and e alone, so a resumed run sees what it would have seen. The batches of
 one optimiser step are a group.
@@ -13,32 +13,9 @@ import numpy as np
 from mammojax.datasets import pipeline
 from mammojax.datasets.pipeline import Augmentation
 from mammojax.datasets.record import RecordSet
-from mammojax.representations.scan import Prepare, Representations
+from mammojax.representations.bags import Bags
+from mammojax.representations.scan import Prepare
 from mammojax.training.step import Batch
-
-
-class _Samples:
-    """Training samples by position: position (the sample's slot in the buffers) and record number."""
-
-    def __init__(self, indices: Sequence[int]):
-        self._indices = [int(i) for i in indices]
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, slot: int) -> dict:
-        return {"slot": slot, "index": self._indices[slot]}
-
-
-class _ReadCopy(grain.transforms.RandomMap):
-    """Adds the representation of a randomly chosen copy."""
-
-    def __init__(self, representations: Representations):
-        self._representations = representations
-
-    def random_map(self, element: dict, rng: np.random.Generator) -> dict:
-        copy = int(rng.integers(self._representations.copies))
-        return {**element, "inputs": self._representations.read(element["index"], copy)}
 
 
 def padded(elements: dict, labels: np.ndarray, size: int, plan=None) -> Batch:
@@ -50,26 +27,62 @@ def padded(elements: dict, labels: np.ndarray, size: int, plan=None) -> Batch:
         labels=labels[np.asarray(elements["index"])[fill]].astype(np.int32),
         ids=np.asarray(elements["slot"], np.int32)[fill],
         where=np.arange(size) < n,
+        tissue=np.asarray(elements["tissue"], bool)[fill],
         plan=plan,
     )
 
 
-def representation_batches(
-    representations: Representations,
-    indices: Sequence[int],
-    labels: np.ndarray,
-    *,
-    batch: int,
-    seed: int,
-    group: int = 1,
+def order(samples: int, copies: int, *, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """(int[n], int[n]): the samples of an epoch in their order, and the copy that each is read from."""
+    rng = np.random.default_rng([seed, epoch])
+    return rng.permutation(samples), rng.integers(copies, size=samples)
+
+
+def row_batches(
+    indices: Sequence[int], labels: np.ndarray, *, batch: int, copies: int, seed: int, epoch: int
+) -> Batch:
+    """An epoch over samples whose maps lie on the device: a `Batch` of arrays [steps, b], its inputs rows of the maps.
+
+    labels: int[n] of all samples. The last batch is padded; ids are positions in `indices`.
+    """
+    chosen, copy = order(len(indices), copies, seed=seed, epoch=epoch)
+    steps = -(-len(chosen) // batch)
+    fill = np.concatenate([np.arange(len(chosen)), np.zeros(steps * batch - len(chosen), int)])
+    slots = chosen[fill]
+    records = np.asarray(indices)[slots]
+    shape = (steps, batch)
+    return Batch(
+        inputs=(records * copies + copy[fill]).astype(np.int32).reshape(shape),
+        labels=labels[records].astype(np.int32).reshape(shape),
+        ids=slots.astype(np.int32).reshape(shape),
+        where=(np.arange(steps * batch) < len(chosen)).reshape(shape),
+    )
+
+
+class _Chosen:
+    """Samples of an epoch in their order, with their maps: a random-access source for Grain."""
+
+    def __init__(self, bags: Bags, indices: Sequence[int], slots: np.ndarray, copies: np.ndarray):
+        self._bags, self._indices, self._slots, self._copies = bags, indices, slots, copies
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __getitem__(self, k: int) -> dict:
+        slot = int(self._slots[k])
+        values, tissue = self._bags.read(int(self._indices[slot]), int(self._copies[k]))
+        return {"slot": slot, "index": int(self._indices[slot]), "inputs": values, "tissue": tissue}
+
+
+def map_batches(
+    bags: Bags, indices: Sequence[int], labels: np.ndarray, *, batch: int, seed: int, group: int = 1
 ) -> Callable[[int], Iterator[tuple[Batch, ...]]]:
-    """batches(epoch) of the records `indices`, shuffled anew every epoch, in groups of `group` batches (0: all)."""
-    n = len(indices)
-    endless = grain.MapDataset.source(_Samples(indices)).seed(seed).shuffle().repeat()
-    endless = endless.random_map(_ReadCopy(representations))
+    """batches(epoch) of the samples `indices`, shuffled anew every epoch, in groups of `group` batches (0: all)."""
 
     def batches(epoch: int) -> Iterator[tuple[Batch, ...]]:
-        one = endless[epoch * n : (epoch + 1) * n].batch(batch, drop_remainder=False)
+        chosen, copies = order(len(indices), bags.copies, seed=seed, epoch=epoch)
+        source = grain.MapDataset.source(_Chosen(bags, indices, chosen, copies))
+        one = source.batch(batch, drop_remainder=False)
         gathered: list[Batch] = []
         for elements in one.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)):
             gathered.append(padded(elements, labels, batch))
@@ -89,15 +102,17 @@ def steps_per_epoch(samples: int, *, batch: int, group: int = 1) -> int:
 
 
 def evaluation_batches(
-    representations: Representations, indices: Sequence[int], labels: np.ndarray, *, batch: int
+    bags: Bags, indices: Sequence[int], labels: np.ndarray, *, batch: int
 ) -> Iterator[Batch]:
-    """Plain copies of the records `indices`, in order; the last batch is padded."""
+    """Plain copies of the samples `indices`, in order, read as they are asked for; the last batch is padded."""
     for begin in range(0, len(indices), batch):
         chosen = [int(i) for i in indices[begin : begin + batch]]
+        read = [bags.read(i) for i in chosen]
         values = {
             "slot": np.arange(len(chosen)),
             "index": chosen,
-            "inputs": [representations.read(i) for i in chosen],
+            "inputs": [values for values, _ in read],
+            "tissue": [tissue for _, tissue in read],
         }
         yield padded(values, labels, batch)
 
@@ -126,6 +141,7 @@ def pixel_batches(
     batch: int,
     seed: int,
     augmentation: Augmentation | None = None,
+    intensity: str = "none",
     group: int = 1,
     shuffle: bool = True,
     workers: int = 0,
@@ -146,11 +162,16 @@ def pixel_batches(
             augmentation=augmentation,
             workers=workers,
             seed=seed,
-            transform=Prepare(plans),
+            transform=Prepare(plans, intensity),
         )
         for plan, chosen in parts:
-            inputs = [next(elements)["input"] for _ in chosen]
-            values = {"inputs": inputs, "index": chosen, "slot": [slots[i] for i in chosen]}
+            read = [next(elements) for _ in chosen]
+            values = {
+                "inputs": [element["input"] for element in read],
+                "tissue": [element["cells"] for element in read],
+                "index": chosen,
+                "slot": [slots[i] for i in chosen],
+            }
             yield padded(values, labels, batch, plan)
 
     def batches(epoch: int) -> Iterator[Collection[Batch]]:

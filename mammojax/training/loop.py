@@ -1,112 +1,117 @@
-"""The training loop: epochs, selection on an inner validation set, checkpoints, metrics, a stop on non-finite loss."""
+"""The training loop: epochs, evaluation, checkpoints, metrics, a stop on a loss that is not finite.
 
-from collections.abc import Callable, Collection, Iterable
+Nothing is chosen here. What is watched (scores of samples that the network is not fitted to) is kept for every evaluated
+epoch, and who called decides.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from mammojax.errors import UserError
+from mammojax.runs.files import writing
 from mammojax.training.checkpoints import Checkpoints
 from mammojax.training.metrics import MetricsFile
-from mammojax.training.step import Batch, Objective, make_scorer, make_step, start
+from mammojax.training.step import Report, TrainState
 
-SELECTION = "selection_auc"
+WATCHED = "watched"
 
 
 class Fitted(NamedTuple):
-    """The model with the parameters of the selected epoch; epoch and step: when they were reached."""
+    """The model after the kept epoch; step: optimiser steps taken until then; curve: {epoch: float32[n]}, scores of the
+    watched samples after every evaluated epoch (epoch 0: before the first step, where asked for)."""
 
     model: nnx.Module
-    epoch: int
     step: int
+    curve: dict[int, np.ndarray]
 
 
 def fit(
     model: nnx.Module,
-    objective: Objective,
-    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    advance: Callable[[TrainState, int], tuple[TrainState, Report]],
+    watch: Callable[[TrainState], np.ndarray],
     *,
-    batches: Callable[[int], Iterable[Collection[Batch]]],
-    evaluate: Callable[[Callable], dict[str, float]],
     epochs: int,
-    regularisation: float,
     folder: Path,
-    seed: int = 0,
+    describe: Callable[[np.ndarray, Report], dict[str, float]],
     evaluate_every: int = 1,
     checkpoint_every: int = 10,
+    keep: int | None = None,
+    from_start: bool = False,
     say: Callable[[str], None] = lambda text: None,
     track: Callable = lambda it, **_: it,
     description: str = "training",
 ) -> Fitted:
-    """Trains and returns the model of the best epoch by `selection_auc` (the earliest of equals).
+    """Trains `epochs` epochs from `state` and fills `model` with what came out.
 
-    batches(epoch): groups of batches, a step each, the same for the same epoch (0, 1, ...). evaluate(score) -> metrics, with
-    score(batch) -> float32[b]; it must hold `selection_auc`, computed on data of the training folds; without it (or
-    where it is nan) the last epoch is taken. evaluate_every: epochs between evaluations; the last one is always
-    evaluated. folder: gets metrics.jsonl, tensorboard/ and, while training, checkpoints/; a killed run goes on from
-    the newest whole one and gives the same bits as one that was not killed.
+    advance(state, epoch) -> (state, Report with arrays [steps]), the same for the same epoch (0, 1, ...). watch(state) ->
+    float32[n], scores of what is watched. describe(scores, report) -> numbers for metrics.jsonl. epochs may be 0. keep:
+    the evaluated epoch whose model is returned, None for the last. evaluate_every: epochs between evaluations; the last one is always evaluated. from_start: watch before the first
+    step too. folder: gets metrics.jsonl, tensorboard/, the watched scores and, while training, checkpoints/; a killed
+    run goes on from the newest whole one and gives the same bits as one that was not killed.
     Raises UserError, naming the step, when the loss is not finite; the checkpoints stay.
     """
     folder = Path(folder)
-    graph, state = start(model, optimizer, objective)
-    step = make_step(graph, optimizer, objective, regularisation=regularisation, seed=seed)
-    scorer = make_scorer(model)
-    best = (state.params, state.rest)
-    best = _copied(best)
-    facts = {"epoch": 0, "best_epoch": 0, "best_step": 0, "best": None}
     checkpoints = Checkpoints(folder / "checkpoints")
-    restored = checkpoints.restore(_abstract((state, best)), say=say)
+    kept = (_copied((state.kept, state.rest)), 0)
+    restored = checkpoints.restore(_abstract((state, kept[0])), say=say)
+    done = 0
     if restored is not None:
         _, leaves, facts = restored
-        leaves = _copied(leaves)  # the first step donates them, and Orbax may still hold their memory
-        state, best = _unflatten((state, best), leaves)
-        say(f"resumed after epoch {facts['epoch']}")
-    metrics = MetricsFile(folder, epochs=facts["epoch"])
+        # copies: the first step donates them, and Orbax may still hold their memory
+        state, variables = _copied(_unflatten((state, kept[0]), leaves))
+        done, kept = facts["epoch"], (variables, facts["kept_step"])
+        say(f"resumed after epoch {done}")
+    metrics = MetricsFile(folder, epochs=done)
+    if from_start and done == 0:
+        _keep(folder, 0, watch(state))
     try:
-        for epoch in track(
-            range(facts["epoch"], epochs), total=epochs, initial=facts["epoch"], description=description
-        ):
+        for epoch in track(range(done, epochs), total=epochs, initial=done, description=description):
             before = int(state.step)
-            epoch_losses = []
-            for group in batches(epoch):
-                state, loss = step(state, group)
-                epoch_losses.append(loss)
-            values = np.asarray(jnp.stack(epoch_losses))  # one device sync an epoch
+            state, report = advance(state, epoch)
+            values = np.asarray(report.loss)  # one device sync an epoch
             if not np.isfinite(values).all():
-                first = before + int(np.argmin(np.isfinite(values))) + 1
+                first = int(np.argmin(np.isfinite(values)))
                 raise UserError(
-                    f"the loss is {values[first - before - 1]} at step {first} (epoch {epoch + 1}) in {folder}; "
+                    f"the loss is {values[first]} at step {before + first + 1} (epoch {epoch + 1}) of {description}; "
                     f"lower training.learning_rate or look at the data"
                 )
             last = epoch + 1 == epochs
             if last or (epoch + 1) % evaluate_every == 0:
-                line = evaluate(lambda batch: scorer(state.params, state.rest, batch))  # noqa: B023 used at once
-                chosen = line.get(SELECTION, float("nan"))
-                undecided = np.isnan(chosen) and facts["best"] is None
-                if undecided or (not np.isnan(chosen) and (facts["best"] is None or chosen > facts["best"])):
-                    best = _copied((state.params, state.rest))
-                    facts |= {
-                        "best_epoch": epoch + 1,
-                        "best_step": int(state.step),
-                        "best": None if undecided else float(chosen),
-                    }
-                line = {k: None if np.isnan(v) else float(v) for k, v in line.items()}
-                metrics.write(epoch + 1, int(state.step), loss=float(values.mean()), **line)
-            facts = {**facts, "epoch": epoch + 1}
+                scores = watch(state)
+                _keep(folder, epoch + 1, scores)
+                line = {"loss": float(values.mean()), "penalty": float(np.mean(report.penalty))}
+                line |= {k: None if np.isnan(v) else float(v) for k, v in describe(scores, report).items()}
+                metrics.write(epoch + 1, int(state.step), **line)
+            if epoch + 1 == (epochs if keep is None else keep):
+                kept = (_copied((state.kept, state.rest)), int(state.step))
             if not last and (epoch + 1) % checkpoint_every == 0:
-                # a copy: the save goes on in the background while the next step overwrites its donated state
-                checkpoints.save(int(state.step), _flatten(_copied((state, best))), facts)
+                # copies: the save goes on in the background while the next step overwrites its donated state
+                facts = {"epoch": epoch + 1, "kept_step": kept[1]}
+                checkpoints.save(int(state.step), _flatten(_copied((state, kept[0]))), facts)
     finally:
         checkpoints.close()
         metrics.close()
-    nnx.update(model, *best)
+    nnx.update(model, *kept[0])
     model.eval()
-    return Fitted(model, facts["best_epoch"], facts["best_step"])
+    return Fitted(model, kept[1], watched(folder, epochs))
+
+
+def _keep(folder: Path, epoch: int, scores: np.ndarray) -> None:
+    with writing(folder / WATCHED / f"{epoch:05d}.npy") as file:
+        np.save(file, np.asarray(scores, np.float32))
+
+
+def watched(folder: Path, epochs: int) -> dict[int, np.ndarray]:
+    """{epoch: float32[n]}: the watched scores of a fit, up to `epochs`."""
+    found = sorted((Path(folder) / WATCHED).glob("*.npy"))
+    return {int(p.stem): np.load(p) for p in found if int(p.stem) <= epochs}
 
 
 def _flatten(tree) -> dict:

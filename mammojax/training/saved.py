@@ -1,4 +1,4 @@
-"""Trained models on disk: safetensors files with what is needed to build them again, no pickle."""
+"""Trained models on disk: one safetensors file with the arrays and, as JSON, all that it takes to use them. No pickle."""
 
 import json
 from pathlib import Path
@@ -11,38 +11,46 @@ from mammojax.errors import UserError
 from mammojax.runs.files import writing
 
 
-def save_variables(path: Path, module: nnx.Module, facts: dict) -> None:
-    """Writes all variables of `module` but random number states (a saved model draws none), and `facts` (JSON)."""
+def save_arrays(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
+    """Writes arrays by name and `facts` (JSON), whole or not at all."""
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(variable[...]) for name, variable in _variables(module).items()}
+    held = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
     with writing(path) as file:
-        file.write(save(arrays, metadata={"facts": json.dumps(facts)}))
+        file.write(save(held, metadata={"facts": json.dumps(facts, sort_keys=True)}))
 
 
-def read_facts(path: Path) -> dict:
-    """The facts that were saved with a model; UserError if the file is no such model."""
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """(arrays, facts) of `save_arrays`; UserError if the file is no such model or holds values that are not finite."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return json.loads(file.metadata()["facts"])
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            facts = json.loads(file.metadata()["facts"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 no mapping
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} is not a model of this program ({type(error).__name__}); train again"
         ) from error
+    broken = [name for name, value in arrays.items() if np.isnan(value).any()]
+    if broken:
+        raise UserError(f"{path} holds NaN in {broken[0]}; train again")
+    return arrays, facts
 
 
-def load_variables(path: Path, module: nnx.Module) -> None:
+def arrays_of(module: nnx.Module, prefix: str = "") -> dict[str, np.ndarray]:
+    """All variables of a module but random number states (a saved model draws none), by their paths."""
+    return {prefix + name: np.asarray(variable[...]) for name, variable in _variables(module).items()}
+
+
+def fill(module: nnx.Module, arrays: dict[str, np.ndarray], prefix: str = "") -> None:
     """Fills the variables of `module` in place; UserError if names or shapes differ."""
-    from safetensors.numpy import load_file
-
-    saved = load_file(str(path))
+    own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
     variables = _variables(module)
-    if {k: v.shape for k, v in saved.items()} != {k: v[...].shape for k, v in variables.items()}:
-        raise UserError(f"{path} holds another network than the run's configuration describes; train again")
+    if {k: v.shape for k, v in own.items()} != {k: v[...].shape for k, v in variables.items()}:
+        raise UserError("the model file holds another network than its description says; train again")
     for name, variable in variables.items():
-        variable[...] = jnp.asarray(saved[name])
+        variable[...] = jnp.asarray(own[name])
 
 
 def _variables(module: nnx.Module) -> dict[str, nnx.Variable]:

@@ -1,4 +1,8 @@
-"""One optimiser step: scores, loss, gradient, update of parameters and score buffers, in one jitted function."""
+"""One optimiser step: scores, loss, gradient, update of parameters and score buffers, in one compiled function.
+
+Everything that changes from step to step is one pytree on the device, the `TrainState`. What a program depends on by
+value (the network's form, the optimiser, the objective) is hashable, so that all cells of a table share few programs.
+"""
 
 import dataclasses
 import functools
@@ -8,30 +12,68 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from mammojax import losses
-from mammojax.errors import UserError
-from mammojax.training.state import TrainState
+from mammojax.training.objectives import Objective
+from mammojax.training.optimizer import Optimizer
 
-SCHEDULES = ("constant", "cosine", "linear")
 _PASSES = (
     0.1  # of a score: how far two passes may differ with bfloat16 products; other dropout differs by more
 )
 
 
 class Batch(NamedTuple):
-    """inputs: representations [b, np, np, c] or pixels [b, h, w, 1], float32. labels: int32[b] in {0, 1}.
-    ids: int32[b], the sample's slot in the buffers. where: bool[b], False for padding. plan: how pixels are scanned,
-    None for representations.
+    """inputs: maps float32[b, r, c, ch], pixels float32[b, h, w, 1], or int32[b], rows of the maps that lie on the device.
+    labels: int32[b] in {0, 1}. ids: int32[b], the sample's slot in the buffers. where: bool[b], False for padding.
+    tissue: bool[b, r, c], the cells that are breast; None where `inputs` are rows. plan: how pixels are scanned, None
+    for maps.
     """
 
     inputs: Any
     labels: Any
     ids: Any
     where: Any
+    tissue: Any = None
     plan: Any = None
+
+
+class Maps(NamedTuple):
+    """Maps that lie on the device: values float[n, r, c, ch] and tissue bool[n, r, c] of n samples."""
+
+    values: Any
+    tissue: Any
+
+
+class TrainState(NamedTuple):
+    """params: the trainable variables. rest: all other variables of the model (normalisation, dropout's counts).
+    opt_state: of the optimiser. buffers: `ScoreBuffers`, or None for losses without pairs. counts: float32[2], negatives
+    and positives of the training set. average: the running mean of params, or None. anchor: what decay pulls to, or
+    None for zero. seed: of the reservoir's random choices. step: int32, optimiser steps taken.
+    """
+
+    params: Any
+    rest: Any
+    opt_state: Any
+    buffers: Any
+    counts: Any
+    average: Any
+    anchor: Any
+    seed: Any
+    step: Any
+
+    @property
+    def kept(self):
+        """The parameters that are scored with: the running mean where there is one."""
+        return self.params if self.average is None else self.average
+
+
+class Report(NamedTuple):
+    """What a step tells: loss (the data term), penalty, and the scores float32[b] that it was taken at."""
+
+    loss: Any
+    penalty: Any
+    scores: Any
 
 
 @jax.tree_util.register_static
@@ -42,222 +84,206 @@ class _Static:
     value: Any
 
 
-class Objective(NamedTuple):
-    """What is minimised. loss(scores, batch, buffers) -> float32[]; buffers: initial `ScoreBuffers` or None."""
-
-    loss: Callable
-    buffers: Any = None
-
-
-def auc_objective(
+def start(
+    model: nnx.Module,
+    optimizer: Optimizer,
+    objective: Objective,
     *,
-    pairs: str,
-    samples: int,
-    policy: str = "all",
-    capacity: int = 0,
-    surrogate: str = "logistic",
-    implementation: str = "auto",
-    margin: float = 0.0,
-    temperature: float = 1.0,
-) -> Objective:
-    """The pairwise AUC loss, eq. (4), over the pairs of a step's samples, or of these and the buffers (eq. 3).
-
-    pairs: "batch", "buffer" or "two_pass", which is "batch" for steps over groups of batches. samples: training samples
-    (slots of the policy "all"). policy, capacity: of the score buffers; capacity 0 means one slot a training sample. surrogate ... temperature: of the pair loss.
-    """
-    form = {
-        "surrogate": surrogate,
-        "implementation": implementation,
-        "margin": margin,
-        "temperature": temperature,
-    }
-    if pairs in ("batch", "two_pass"):
-
-        def over_batch(scores, batch, buffers):
-            return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **form)
-
-        return Objective(over_batch)
-    if pairs != "buffer":
-        raise UserError(f"loss.pairs is {pairs!r}; expected batch, buffer or two_pass")
-    if capacity == 0 or policy == "all":
-        capacity = samples
-
-    def over_buffer(scores, batch, buffers):
-        return losses.buffered_auc_loss(scores, batch.labels, batch.ids, buffers, where=batch.where, **form)
-
-    return Objective(over_buffer, buffers=losses.ScoreBuffers.init(policy=policy, capacity=capacity))
-
-
-def logistic_objective() -> Objective:
-    """The plain logistic loss (baseline 2 of the paper)."""
-    return Objective(lambda scores, batch, _: losses.logistic_loss(scores, batch.labels, where=batch.where))
-
-
-def weighted_logistic_objective(*, positives: int, negatives: int) -> Objective:
-    """The logistic loss with each class carrying half of the weight, by the counts of the training set."""
-    return Objective(
-        lambda scores, batch, _: losses.class_weighted_logistic_loss(
-            scores, batch.labels, positives=positives, negatives=negatives, where=batch.where
-        )
-    )
-
-
-def make_optimizer(
-    *,
-    learning_rate: float,
-    steps: int,
-    schedule: str = "cosine",
-    warmup: float = 0.05,
-    clip: float = 1.0,
-    scale_of: Callable | None = None,
-) -> optax.GradientTransformation:
-    """Adam with gradient clipping and a schedule over `steps` optimiser steps.
-
-    warmup: share of the steps with a linear rise. clip: largest global norm of the gradient, 0 for none.
-    scale_of(path) -> float: factor of the learning rate of one parameter, for parts that learn slower (0 freezes).
-    """
-    if schedule not in SCHEDULES:
-        raise UserError(f"training.schedule is {schedule!r}; expected one of {', '.join(SCHEDULES)}")
-    rising = round(warmup * steps)
-    falling = max(steps - rising, 1)
-    tail = {
-        "constant": optax.constant_schedule(learning_rate),
-        "cosine": optax.cosine_decay_schedule(learning_rate, falling),
-        "linear": optax.linear_schedule(learning_rate, 0.0, falling),
-    }[schedule]
-    rate = (
-        optax.join_schedules([optax.linear_schedule(0.0, learning_rate, rising), tail], [rising])
-        if rising
-        else tail
-    )
-    parts = [optax.clip_by_global_norm(clip)] if clip else []
-    parts.append(optax.adam(rate))
-    if scale_of is not None:
-
-        def scaled(updates, params=None):
-            return jax.tree_util.tree_map_with_path(lambda path, u: u * scale_of(path), updates)
-
-        parts.append(optax.stateless(scaled))
-    return optax.chain(*parts)
-
-
-def squared_norm(params) -> jax.Array:
-    """||W||^2 over kernels (arrays of two and more axes); biases are not weighed."""
-    return sum(jnp.sum(jnp.square(p.astype(jnp.float32))) for p in jax.tree.leaves(params) if p.ndim > 1)
-
-
-def forward(model: nnx.Module, inputs, plan) -> jax.Array:
-    """float32[b]: scores of representations (plan None) or of pixels."""
-    return (model(inputs) if plan is None else model(inputs, plan)).astype(jnp.float32)
-
-
-def start(model: nnx.Module, optimizer: optax.GradientTransformation, objective: Objective):
-    """(graph, TrainState) of a model at step 0."""
+    labels,
+    seed: int = 0,
+    anchored: bool = False,
+):
+    """(graph, TrainState) of a model at step 0. labels: int[n] of the training samples. anchored: decay pulls to the
+    parameters that the model has now."""
     model.train()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
-    state = TrainState(params, rest, optimizer.init(params), objective.buffers, jnp.zeros((), jnp.int32))
+    positives = float(np.sum(labels))
+    state = TrainState(
+        params=params,
+        rest=rest,
+        opt_state=optimizer.init(params),
+        buffers=objective.buffers(len(labels)),
+        counts=jnp.asarray([len(labels) - positives, positives], jnp.float32),
+        average=params if optimizer.average else None,
+        anchor=params if anchored else None,
+        seed=jnp.asarray(seed, jnp.uint32),
+        step=jnp.zeros((), jnp.int32),
+    )
     return graph, jax.tree.map(jnp.array, state)  # own copies: the step donates them
 
 
-def make_step(
-    graph,
-    optimizer: optax.GradientTransformation,
-    objective: Objective,
-    *,
-    regularisation: float,
-    seed: int = 0,
-) -> Callable[[TrainState, Collection[Batch]], tuple[TrainState, jax.Array]]:
-    """step(state, group) -> (state, loss): one optimiser step on a group of batches; the state is donated.
+def forward(model: nnx.Module, batch: Batch, progress) -> jax.Array:
+    """float32[b]: scores of maps (plan None) or of pixels. progress: float32[], share of the training that is done."""
+    if batch.plan is None:
+        return model(batch.inputs, batch.tissue, progress).astype(jnp.float32)
+    return model(batch.inputs, batch.plan, batch.tissue, progress).astype(jnp.float32)
 
-    The loss is the objective over all samples of the group plus regularisation / 2 ||W||^2, and the score buffers are
-    updated once, with all its scores. A group of several batches, of any shapes and plans, is gone through twice
-    (`losses.two_pass`) with the memory of one; it must give the same batches each time. seed: of the reservoir's random
-    choices.
+
+def taken(batch: Batch, maps: Maps | None) -> Batch:
+    """The batch with its maps: those of `maps` where its inputs are rows, all of them where they are None."""
+    if maps is None:
+        return batch
+    if batch.inputs is None:
+        return batch._replace(inputs=maps.values.astype(jnp.float32), tissue=maps.tissue)
+    return batch._replace(
+        inputs=maps.values[batch.inputs].astype(jnp.float32), tissue=maps.tissue[batch.inputs]
+    )
+
+
+def one_step(graph, optimizer: Optimizer, objective: Objective, state: TrainState, batch: Batch):
+    """(state, Report): one step on one batch; pure, to be compiled by the caller."""
+
+    def loss_of(params):
+        model = nnx.merge(graph, params, state.rest, copy=True)
+        scores = forward(model, batch, _progress(state.step, optimizer))
+        loss = objective.loss(scores, batch, state)
+        penalty = optimizer.penalty(params, state.anchor)
+        total = loss + penalty if optimizer.decay == "penalty" else loss
+        return total, (loss, penalty, scores, nnx.state(model, nnx.Not(nnx.Param)))
+
+    (_, (loss, penalty, scores, rest)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    buffers = _stored(state, scores, batch)
+    return _advanced(optimizer, state, gradient, rest, buffers), Report(loss, penalty, scores)
+
+
+def _progress(step, optimizer: Optimizer):
+    return jnp.minimum(step / jnp.float32(optimizer.steps), 1.0)
+
+
+def _advanced(optimizer, state: TrainState, gradient, rest, buffers) -> TrainState:
+    params, opt_state = optimizer.update(gradient, state.opt_state, state.params, state.step, state.anchor)
+    average = None if state.average is None else optimizer.averaged(state.average, params, state.step)
+    return state._replace(
+        params=params, rest=rest, opt_state=opt_state, buffers=buffers, average=average, step=state.step + 1
+    )
+
+
+def _stored(state: TrainState, scores, batch: Batch):
+    if state.buffers is None:
+        return None
+    key = jax.random.fold_in(jax.random.key(state.seed), state.step)
+    return losses.buffers.update(
+        state.buffers, scores, batch.labels, batch.ids, where=batch.where, key=key, step=state.step
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def compiled_step(graph, optimizer: Optimizer, objective: Objective) -> Callable:
+    """step(state, group) -> (state, Report): one optimiser step on a group of batches; the state is donated.
+
+    The loss is the objective over all samples of the group, and the score buffers are updated once, with all its scores.
+    A group of several batches, of any shapes and plans, is gone through twice (`losses.two_pass`) with the memory of
+    one; it must give the same batches each time. The scores of the report are None for such a group.
     """
-
-    def penalty(params):
-        return 0.5 * regularisation * squared_norm(params) if regularisation else jnp.float32(0)
-
-    def scores_of(params, rest, inputs, plan):
-        model = nnx.merge(graph, params, rest, copy=True)
-        return forward(model, inputs, plan), nnx.state(model, nnx.Not(nnx.Param))
-
-    def advance(state, gradient, rest, buffers):
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(params, rest, opt_state, buffers, state.step + 1)
-
-    def stored(buffers, scores, batch, step):
-        if buffers is None:
-            return None
-        key = jax.random.fold_in(jax.random.key(seed), step)
-        return losses.buffers.update(
-            buffers, scores, batch.labels, batch.ids, where=batch.where, key=key, step=step
-        )
 
     @functools.partial(jax.jit, donate_argnums=0, static_argnums=2)
     def single(state: TrainState, batch: Batch, plan):
-        def loss_of(params):
-            scores, rest = scores_of(params, state.rest, batch.inputs, plan)
-            return objective.loss(scores, batch, state.buffers) + penalty(params), (scores, rest)
-
-        (loss, (scores, rest)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        buffers = stored(state.buffers, scores, batch, state.step)
-        return advance(state, gradient, rest, buffers), loss
+        return one_step(graph, optimizer, objective, state, batch._replace(plan=plan))
 
     def scores_and_rest(params, inputs):
-        rest, pixels, plan = inputs
-        return scores_of(params, rest, pixels, plan.value)
+        rest, progress, pixels, tissue, plan = inputs
+        model = nnx.merge(graph, params, rest, copy=True)
+        scores = forward(model, Batch(pixels, None, None, None, tissue, plan.value), progress)
+        return scores, nnx.state(model, nnx.Not(nnx.Param))
 
-    def loss_of_all(scores, samples, buffers, step, *, where):
+    def loss_of_all(scores, samples, state, *, where):
         labels, ids = samples
         batch = Batch(None, labels, ids, where)
-        return objective.loss(scores, batch, buffers), stored(buffers, scores, batch, step)
+        return objective.loss(scores, batch, state), _stored(state, scores, batch)
 
     value_and_gradient = losses.two_pass(
         scores_and_rest, loss_of_all, has_aux=True, loss_has_aux=True, tolerance=_PASSES
     )
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def finished(state, gradient, rest, buffers, loss):
-        value, own = jax.value_and_grad(penalty)(state.params)
-        return advance(state, jax.tree.map(jnp.add, gradient, own), rest, buffers), loss + value
+    def finished(state, gradient, rest, buffers):
+        penalty, own = jax.value_and_grad(optimizer.penalty)(state.params, state.anchor)
+        if optimizer.decay == "penalty":
+            gradient = jax.tree.map(jnp.add, gradient, own)
+        return _advanced(optimizer, state, gradient, rest, buffers), penalty
 
     def step(state: TrainState, group):
         if len(group) == 1:
             (batch,) = group
             return single(state, batch._replace(plan=None), batch.plan)
+        progress = _progress(state.step, optimizer)
 
-        def batches():  # every batch is scored twice from the same variables: the same dropout
-            return (((state.rest, b.inputs, _Static(b.plan)), (b.labels, b.ids), b.where) for b in group)
+        def batches():  # each is scored twice from the same variables, with random numbers of its own
+            for j, b in enumerate(group):
+                inputs = (_shifted(state.rest, j), progress, b.inputs, b.tissue, _Static(b.plan))
+                yield inputs, (b.labels, b.ids), b.where
 
-        loss, gradient, *after = value_and_gradient(state.params, batches, state.buffers, state.step)
-        return finished(state, gradient, *after, loss)
+        lean = state._replace(params=None, rest=None, opt_state=None, average=None, anchor=None)
+        loss, gradient, rest, buffers = value_and_gradient(state.params, batches, lean)
+        state, penalty = finished(state, gradient, rest, buffers)
+        return state, Report(loss, penalty, None)
 
     return step
+
+
+def _shifted(rest, j: int):
+    """The variables with every count of drawn random numbers moved on by j, so that no two batches share a draw."""
+    if j == 0:
+        return rest
+
+    def moved(path, leaf):
+        return leaf + jnp.asarray(j, leaf.dtype) if _is_count(path) else leaf
+
+    return jax.tree_util.tree_map_with_path(moved, rest)
+
+
+def _is_count(path) -> bool:
+    return any(str(getattr(key, "key", getattr(key, "name", ""))) == "count" for key in path)
+
+
+@functools.lru_cache(maxsize=64)
+def compiled_epoch(graph, optimizer: Optimizer, objective: Objective) -> Callable:
+    """epoch(state, batches, maps) -> (state, Report of [steps]): all steps of an epoch in one compiled loop.
+
+    batches: a `Batch` of arrays [steps, b] whose inputs are rows of `maps`. The state is donated.
+    """
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def epoch(state: TrainState, batches: Batch, maps: Maps):
+        def step(state, batch):
+            return one_step(graph, optimizer, objective, state, taken(batch, maps))
+
+        return jax.lax.scan(step, state, batches)
+
+    return epoch
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled_scores(graph):
     @functools.partial(jax.jit, static_argnums=3)
-    def scores(params, rest, inputs, plan):
-        return forward(nnx.merge(graph, params, rest), inputs, plan)
+    def scores(params, rest, batch, plan, maps):
+        batch = taken(batch, maps)._replace(plan=plan)
+        return forward(nnx.merge(graph, params, rest, copy=True), batch, jnp.float32(1))
 
     return scores
 
 
 def make_scorer(model: nnx.Module) -> Callable:
-    """score(params, rest, batch) -> float32[b] in evaluation mode (no dropout), for `TrainState`'s variables."""
+    """score(params, rest, batch, maps=None) -> float32[b] in evaluation mode (no dropout), for a state's variables."""
     model.eval()
     graph, _, _ = nnx.split(model, nnx.Param, ...)
     model.train()
     compiled = _compiled_scores(graph)
-    return lambda params, rest, batch: np.asarray(compiled(params, rest, batch.inputs, batch.plan))
+
+    def score(params, rest, batch, maps=None):
+        return np.asarray(compiled(params, rest, batch._replace(plan=None), batch.plan, maps))
+
+    return score
 
 
-def model_scorer(model: nnx.Module) -> Callable:
+def model_scorer(model: nnx.Module) -> Callable[[Batch], np.ndarray]:
     """score(batch) -> float32[b] of a model in evaluation mode."""
+    score = make_scorer(model)
+    _, params, rest = nnx.split(model, nnx.Param, ...)
     model.eval()
-    graph, params, rest = nnx.split(model, nnx.Param, ...)
-    compiled = _compiled_scores(graph)
-    return lambda batch: np.asarray(compiled(params, rest, batch.inputs, batch.plan))
+    return lambda batch: score(params, rest, batch)
+
+
+def groups_of_one(batches) -> Collection:
+    """Each batch as a group of its own."""
+    return ((batch,) for batch in batches)

@@ -87,6 +87,19 @@ def test_records_hold_full_depth_pixels_and_the_way_back_to_the_file(folder):
         assert image[:, :20].mean() > image[:, -20:].mean()  # the chest wall is at the left
 
 
+def test_tissue_is_the_share_of_breast_in_blocks_of_8_pixels(folder):
+    records = prepared(folder)
+    for i, record in enumerate(records.records):
+        tissue, image = records.tissue(i), records.image(i)
+        rows, columns = -(-record.height // 8), -(-record.width // 8)
+        assert tissue.dtype == np.uint8 and tissue.shape == (rows, columns)
+        padded = np.full((rows * 8, columns * 8), np.nan)
+        padded[: record.height, : record.width] = image > 1000  # the film's own tissue; its background is 20
+        share = np.nanmean(padded.reshape(rows, 8, columns, 8), axis=(1, 3))
+        assert np.abs(tissue / 255 - share).mean() < 0.05  # the mask's edge is smooth, within pixels
+        assert (tissue[share == 1] > 250).mean() > 0.95 and set(np.unique(tissue)) > {0, 255}
+
+
 def test_identifiers_are_hashed_and_patients_are_kept_together(folder):
     records = prepared(folder)
     assert records.patients.tolist() == [0, 0, 1, 1, 2, 2]

@@ -5,7 +5,7 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from mammojax.errors import UserError
-from mammojax.evaluation.statistics import auc
+from mammojax.evaluation.metrics import auc
 from mammojax.experiment.svm import LinearScorer, fit_svm
 
 

@@ -2,7 +2,7 @@
 
 from mammojax.benchmarks.loss.figures import fitted_slope
 from mammojax.losses import choose_implementation
-from mammojax.report.table import bytes_text, markdown_table, seconds_text, versions
+from mammojax.benchmarks.tables import bytes_text, markdown_table, seconds_text, versions
 
 
 def _by_size(rows: list[dict], show) -> str:

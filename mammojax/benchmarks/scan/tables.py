@@ -1,6 +1,6 @@
 """The tables of the scanning benchmark in Markdown: what must hold, programs, layers, windows, memory, accelerator."""
 
-from mammojax.report.table import bytes_text, markdown_table, seconds_text, versions
+from mammojax.benchmarks.tables import bytes_text, markdown_table, seconds_text, versions
 
 
 def share_text(share: float | None) -> str:

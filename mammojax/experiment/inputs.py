@@ -1,0 +1,146 @@
+"""What cells read: the prepared set, the scanning networks, the representation caches; each made or reused once a run."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mammojax.datasets import samples as sampling
+from mammojax.datasets.pipeline import Augmentation
+from mammojax.datasets.record import RecordSet
+from mammojax.errors import UserError
+from mammojax.experiment.fit import Neighbours
+from mammojax.representations.bags import Bags
+from mammojax.representations.cache import Representations
+from mammojax.settings import Settings
+
+
+def prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet:
+    """The prepared set that the settings name, made or reused. UserError where no source is given."""
+    from dataclasses import asdict
+
+    from mammojax.datasets.prepare import prepare
+
+    data = settings.data
+    if not data.source:
+        raise UserError(
+            "config.data.source is empty; give the folder that holds the files: --config.data.source=FOLDER"
+        )
+    options = {}
+    if data.name == "phantom":
+        options = {**asdict(data.phantom), "seed": settings.seed}
+    elif data.name == "folder":
+        options = asdict(data.folder)
+    return prepare(
+        data.name,
+        Path(data.source),
+        Path(data.prepared or Path(settings.run) / "prepared"),
+        labels=data.labels,
+        margin=data.margin,
+        for_processing=data.for_processing,
+        options=options,
+        workers=os.cpu_count() if data.workers < 0 else data.workers,
+        strict=data.strict,
+        track=track,
+        say=say,
+    )
+
+
+def network(settings: Settings):
+    """The pretrained scanning network of these settings."""
+    from mammojax.models.scanning import load_backbone
+
+    model = settings.model
+    return load_backbone(
+        model.backbone, tap=model.tap or None, weights=model.weights or None, seed=settings.seed
+    )
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Where representations are kept."""
+    return Path(settings.scan.representations or Path(settings.run) / "representations")
+
+
+def reading(settings: Settings) -> dict:
+    """How crops are read, by the names of `record_plans`."""
+    model = settings.model
+    return {"map": model.map, "np_": model.np, "scale": settings.scan.scale, "max_side": model.max_side}
+
+
+def represented(
+    settings: Settings, records: RecordSet, net, *, say: Callable, track: Callable
+) -> Representations:
+    """The representation cache of these settings, made or reused."""
+    import jax
+
+    from mammojax.representations.scan import scan_records
+
+    scan = settings.scan
+    return scan_records(
+        records,
+        net,
+        cache_folder(settings),
+        **reading(settings),
+        intensity=settings.model.intensity,
+        copies=scan.copies,
+        augmentation=augmentation(settings),
+        seed=settings.seed,
+        batch=scan.batch or (1 if jax.default_backend() == "cpu" else 16),
+        workers=scan.workers,
+        precision=settings.model.precision,
+        cache=scan.cache,
+        track=track,
+        say=say,
+    )
+
+
+def augmentation(settings: Settings) -> Augmentation:
+    """The ranges of random changes."""
+    a = settings.augmentation
+    return Augmentation(flip=a.flip, rotation=a.rotation, scaling=a.scaling, intensity=a.intensity)
+
+
+def neighbours(samples: sampling.Samples, partner: np.ndarray, other_view: np.ndarray) -> Neighbours:
+    """Of samples, from those of records: the sample that holds a member's partner, -1 for none or itself.
+
+    partner, other_view: int[records], record numbers, -1 for none.
+    """
+    sample_of = np.full(len(partner), -1, np.int64)
+    for k, members in enumerate(samples.members):
+        sample_of[members] = k
+
+    def of(records_of: np.ndarray) -> np.ndarray:
+        found = np.full(len(samples), -1, np.int64)
+        for k, members in enumerate(samples.members):
+            others = [sample_of[records_of[i]] for i in members if records_of[i] >= 0]
+            others = [j for j in others if j not in (k, -1)]
+            if others:
+                found[k] = others[0]
+        return found
+
+    return Neighbours(of(partner), of(other_view))
+
+
+class MapsCache:
+    """Bags and, where they fit, their arrays on the device; the last one of each form is kept, for the next cell."""
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._held: dict = {}
+
+    def bags(self, key: tuple, make: Callable[[], Bags]):
+        """(Bags, `Maps` on the device or None): as `make` gives them, made once for equal keys."""
+        import jax.numpy as jnp
+
+        from mammojax.training.step import Maps
+
+        if key not in self._held:
+            self._held.clear()  # one at a time: a set can take gigabytes
+            bags = make()
+            maps = None
+            if bags.bytes <= self._limit:
+                stacked = bags.stacked()
+                maps = Maps(jnp.asarray(stacked.values), jnp.asarray(stacked.tissue))
+            self._held[key] = (bags, maps)
+        return self._held[key]

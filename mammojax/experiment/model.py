@@ -1,0 +1,243 @@
+"""The trained networks of one arm, from their model files alone: what turns a crop, with its exam, into a score.
+
+A model file carries all that it takes: how crops are read, the classifier, the read-out, the calibration, and the identity
+of the scanning network's weights. Networks of different folds share no scale: their calibrated log-odds are averaged,
+never their logits, and the probability is that of the mean. It refers to the share of positives in the training data.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mammojax import settings as tree
+from mammojax.errors import UserError
+from mammojax.evaluation.calibration import Platt
+from mammojax.experiment.fit import MODEL_FILE
+from mammojax.experiment.readout import Readout
+from mammojax.experiment.svm import LinearScorer
+from mammojax.representations.cache import rounded
+from mammojax.representations.contrast import difference
+from mammojax.representations.intensity import stretched
+from mammojax.representations.scan import compiled_scan, crop_plan, plan_cells
+from mammojax.representations.tissue import tissue_cells
+from mammojax.runs import stages
+from mammojax.training.saved import fill, read_arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is kept of one crop: by the kind of the model the map float32[rows, columns, c] with its tissue
+    bool[rows, columns], whole-image features float32[f], or the logits float32[networks] of merged networks."""
+
+    values: np.ndarray
+    tissue: np.ndarray
+
+
+class Model:
+    """The networks of one arm: one or more of every cell.
+
+    facts: what the files say, equal in all of them. Raises UserError where files contradict each other, or where the
+    scanning network's weights are others than those that the model was trained with.
+    """
+
+    def __init__(self, folders: Sequence[Path], *, weights: str = ""):
+        from mammojax.models.scanning import load_backbone
+
+        read = [read_arrays(stages.verified(Path(folder), MODEL_FILE)) for folder in folders]
+        self._cells = [facts for _, facts in read]
+        self.facts = {
+            k: v for k, v in self._cells[0].items() if k not in ("readouts", "calibrations", "calibration")
+        }
+        for folder, facts in zip(folders, self._cells):
+            differing = [name for name, value in self.facts.items() if facts.get(name) != value]
+            if differing:
+                raise UserError(
+                    f"{folder} is of another model: it differs in {', '.join(differing)}; choose one run"
+                )
+        facts = self.facts
+        self.network = load_backbone(
+            facts["backbone"],
+            tap=facts["tap"],
+            weights=weights or facts["weights"] or None,
+            seed=facts["seed"],
+        )
+        if self.network.identity != facts["network"]:
+            raise UserError(
+                f"the weights of {facts['backbone']} are not those that the model was trained with "
+                f"(identity {self.network.identity}, expected {facts['network']}); give their file with --weights"
+            )
+        self._arrays = [
+            self._by_network(arrays, len(f["calibrations"])) for (arrays, _), f in zip(read, self._cells)
+        ]
+        self.stage = facts["stage"]
+        self._networks = [[self._built(a) for a in cell] for cell in self._arrays]
+
+    @staticmethod
+    def _by_network(arrays: Mapping[str, np.ndarray], networks: int) -> list[dict[str, np.ndarray]]:
+        prefixes = [f"network_{k}/" for k in range(networks)]
+        return [{n.removeprefix(p): v for n, v in arrays.items() if n.startswith(p)} for p in prefixes]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._networks))
+
+    @property
+    def key(self) -> str:
+        """Changes with anything that a score depends on."""
+        digest = [
+            float(np.sum(v, dtype=np.float64)) for cell in self._arrays for a in cell for v in a.values()
+        ]
+        return stages.key(facts=self._cells, sums=[repr(v) for v in digest])
+
+    @property
+    def reads_exams(self) -> bool:
+        """Whether a score depends on the other films of an exam."""
+        return self.facts["contrast"] != "none" or any(
+            r["share"] or r["views"] for cell in self._cells for r in cell["readouts"]
+        )
+
+    def _built(self, arrays: dict[str, np.ndarray]):
+        from flax import nnx
+
+        from mammojax.models.classifiers import classifier_module
+
+        if self.stage == "svm":
+            return LinearScorer(**arrays)
+        facts = self.facts
+        kinds = {"paper": tree.tree.Paper, "mil": tree.tree.Mil, "pooled": tree.tree.Pooled}
+        kind = kinds.get(facts["classifier"])
+        options = (
+            kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["options"].items()})
+            if kind
+            else None
+        )
+        channels = self.network.channels * (2 if facts["contrast"] in ("channels", "both") else 1)
+        module = classifier_module(facts["classifier"])
+        side = facts["reading"]["np_"] if facts["reading"]["map"] == "grid" else None
+        model = module.build((side, side, channels), options, rngs=nnx.Rngs(0))
+        if self.stage == "merged":
+            from mammojax.models.merged import MammogramNet
+
+            model = MammogramNet(copy.deepcopy(self.network), model, dtype=facts["precision"])
+            fill(model, arrays)
+        else:
+            fill(model, arrays, "classifier/")
+        model.eval()
+        return model
+
+    # -- one crop -------------------------------------------------------------------------------------------------
+
+    def plan(self, shape: tuple[int, int]):
+        """How a crop of this shape is read."""
+        return crop_plan(shape, self.network, **self.facts["reading"])
+
+    def evidence(self, image: np.ndarray, bits: int, tissue: np.ndarray) -> Evidence:
+        """What the networks need of a crop uint16[h, w]; tissue: uint8[h/8, w/8] as a record keeps it."""
+        from mammojax.models.scanning import prepare_image
+
+        if self.stage == "svm":
+            from mammojax.representations.whole_image import feature_function, resize
+
+            features = _once(self, "features", lambda: feature_function(self.network))
+            return Evidence(features(resize(image, bits)[None])[0], np.ones((1, 1), bool))
+        plan = self.plan(image.shape)
+        pixels = prepare_image(stretched(image, bits, self.facts["intensity"]), bits, plan)[None]
+        cells = tissue_cells(tissue, plan)
+        if self.stage == "merged":
+            logits = [self._merged(net, pixels, plan, cells) for cell in self._networks for net in cell]
+            return Evidence(np.asarray(logits, np.float32), cells)
+        rows, columns = plan_cells(plan)
+        values = self._scan(pixels, plan)[0, :rows, :columns]
+        kept = rounded(values, self.facts["cache"]).astype(
+            np.float32
+        )  # what the cache of the run would give back
+        return Evidence(kept, cells)
+
+    def _scan(self, pixels, plan) -> np.ndarray:
+        graph, state = _once(self, "split", lambda: _split(self.network))
+        return np.asarray(compiled_scan()(graph, state, pixels, plan, self.facts["precision"]))
+
+    def _merged(self, net, pixels, plan, cells) -> float:
+        from mammojax.training.step import Batch, model_scorer
+
+        score = _once(self, id(net), lambda: model_scorer(net))
+        one = np.zeros(1, np.int32)
+        batch = Batch(pixels, one, one, np.ones(1, bool), cells[None], plan)
+        return float(score(batch)[0])
+
+    # -- crops of one exam ----------------------------------------------------------------------------------------
+
+    def log_odds(
+        self,
+        evidence: Sequence[Evidence],
+        samples: Sequence[Sequence[int]],
+        partner: np.ndarray,
+        near: tuple[np.ndarray, np.ndarray],
+    ) -> np.ndarray:
+        """float64[samples]: the mean calibrated log-odds. samples: the crops of each, positions in evidence. partner:
+        int[crops], the same view of the other breast, -1 for none. near: int[samples] each, the sample's partner and its
+        other view, -1 for none."""
+        found, merged = [], 0
+        for facts, networks in zip(self._cells, self._networks):
+            cell = []
+            for k, net in enumerate(networks):
+                if self.stage == "merged":
+                    logits = np.asarray([e.values[merged] for e in evidence], float)
+                    merged += 1
+                else:
+                    logits = np.asarray([self._logit(net, evidence, chosen, partner) for chosen in samples])
+                read = Readout(**facts["readouts"][k])(logits, *near)
+                cell.append(
+                    read if len(networks) == 1 else Platt.from_json(facts["calibrations"][k]).log_odds(read)
+                )
+            found.append(Platt.from_json(facts["calibration"]).log_odds(np.mean(cell, axis=0)))
+        return np.mean(found, axis=0)
+
+    def _channels(self, net, evidence: Sequence[Evidence], i: int, partner: np.ndarray) -> np.ndarray:
+        own = evidence[i].values
+        if self.facts["contrast"] not in ("channels", "both"):
+            return own
+        c = self.network.channels
+        mean, deviation = (np.asarray(v[...])[:c] for v in (net.mean, net.deviation))
+        other = evidence[int(partner[i])].values if partner[i] >= 0 else None
+        return np.concatenate([own, difference(own, other, mean, deviation)], -1)
+
+    def _logit(self, net, evidence: Sequence[Evidence], chosen: Sequence[int], partner: np.ndarray) -> float:
+        if self.stage == "svm":
+            return float(net.scores(evidence[chosen[0]].values[None])[0])
+        from mammojax.training.step import Batch, model_scorer
+
+        score = _once(self, id(net), lambda: model_scorer(net))
+        values = [self._channels(net, evidence, i, partner) for i in chosen]
+        tissue = [evidence[i].tissue for i in chosen]
+        if len(chosen) > 1:  # a bag: the tissue cells of all its crops
+            values = [np.concatenate([v[cells] for v, cells in zip(values, tissue)])[None]]
+            tissue = [np.ones(values[0].shape[:2], bool)]
+        one = np.zeros(1, np.int32)
+        return float(score(Batch(values[0][None], one, one, np.ones(1, bool), tissue[0][None]))[0])
+
+    def cell_scores(self, evidence: Sequence[Evidence], i: int, partner: np.ndarray) -> np.ndarray:
+        """float64[rows, columns]: what each cell of crop i contributes, the mean over networks in units of calibrated
+        log-odds; NaN off the breast. UserError for a classifier that has no such thing."""
+        maps = []
+        for facts, networks in zip(self._cells, self._networks):
+            for k, net in enumerate(networks):
+                values = self._channels(net, evidence, i, partner)[None]
+                cells = np.asarray(net.cell_scores(values, evidence[i].tissue[None]))[0]
+                maps.append(facts["calibrations"][k]["slope"] * cells)
+        return np.where(evidence[i].tissue, np.mean(maps, axis=0), np.nan)
+
+
+def _split(network):
+    from flax import nnx
+
+    return nnx.split(network)
+
+
+def _once(model: Model, name, make):
+    held = model.__dict__.setdefault("_held", {})
+    if name not in held:
+        held[name] = make()
+    return held[name]

@@ -1,0 +1,110 @@
+"""What training minimises. An objective is one object: options that are compared by value, and the loss that they mean.
+
+A new one is a class here and its line in `OBJECTIVES`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+
+from mammojax import losses
+
+
+class Objective(Protocol):
+    """loss(scores float32[b], batch, state) -> float32[]; buffers(samples) -> initial `ScoreBuffers` or None.
+
+    Hashable by value: a compiled step is shared by all that have equal objectives. state.counts: float32[2], negatives
+    and positives of the training set; state.buffers: the score buffers.
+    """
+
+    def loss(self, scores: jax.Array, batch: Any, state: Any) -> jax.Array: ...
+
+    def buffers(self, samples: int) -> losses.ScoreBuffers | None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Logistic:
+    """The plain logistic loss: baseline 2 of the paper."""
+
+    def loss(self, scores, batch, state):
+        return losses.logistic_loss(scores, batch.labels, where=batch.where)
+
+    def buffers(self, samples):
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedLogistic:
+    """The logistic loss with each class carrying half of the weight, by the counts of the training set."""
+
+    def loss(self, scores, batch, state):
+        half = state.counts.sum() / 2 / state.counts  # of a negative, of a positive
+        weights = half[batch.labels]
+        # the mean over the batch's plain number of samples: `logistic_loss` divides by the sum of the weights
+        kept = batch.where.sum()
+        weighed = losses.logistic_loss(scores, batch.labels, where=batch.where, weights=weights)
+        total = (weights * batch.where).sum()
+        return weighed * total / jax.numpy.maximum(kept, 1)
+
+    def buffers(self, samples):
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Auc:
+    """The pairwise AUC loss, eq. (4), over the pairs of a step's samples, or of these and the buffers (eq. 3).
+
+    pairs: "batch", "buffer" or "two_pass", which is "batch" for steps over groups of batches. policy, capacity: of the
+    score buffers; capacity 0 means one slot a training sample. surrogate ... temperature: of a pair.
+    """
+
+    pairs: str = "buffer"
+    policy: str = "all"
+    capacity: int = 0
+    surrogate: str = "logistic"
+    implementation: str = "auto"
+    margin: float = 0.0
+    temperature: float = 1.0
+
+    def _form(self):
+        names = ("surrogate", "implementation", "margin", "temperature")
+        return {name: getattr(self, name) for name in names}
+
+    def loss(self, scores, batch, state):
+        if self.pairs == "buffer" and state.buffers is not None:
+            return losses.buffered_auc_loss(
+                scores, batch.labels, batch.ids, state.buffers, where=batch.where, **self._form()
+            )
+        return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **self._form())
+
+    def buffers(self, samples):
+        if self.pairs != "buffer":
+            return None
+        capacity = samples if self.policy == "all" or self.capacity == 0 else self.capacity
+        return losses.ScoreBuffers.init(policy=self.policy, capacity=capacity)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixed:
+    """Half the AUC loss over the pairs of a step and half the logistic loss: the second fixes the offset that pairs
+    leave free."""
+
+    auc: Auc = Auc()
+
+    def loss(self, scores, batch, state):
+        return (self.auc.loss(scores, batch, state) + Logistic().loss(scores, batch, state)) / 2
+
+    def buffers(self, samples):
+        return self.auc.buffers(samples)
+
+
+OBJECTIVES: dict[
+    str, Callable[..., Objective]
+] = {  # of the options of the pair loss, which the others do not read
+    "logistic": lambda **pair: Logistic(),
+    "weighted_logistic": lambda **pair: WeightedLogistic(),
+    "auc": lambda **pair: Auc(**pair),
+    "auc_and_logistic": lambda **pair: Mixed(Auc(**pair)),
+}
