@@ -5,6 +5,7 @@ with what was chosen. See `fit` for one arm on one fold.
 """
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +174,14 @@ def describe(settings: Settings, records: RecordSet, say: Callable[[str], None])
     )
     for fate, reason, n in accounts.reasons(ledger)[:5]:
         say(f"  {fate} {n}: {reason}")
+    who = Counter(a.patient_from for a in ledger if a.fate == "used")
+    warned = sum(bool(a.warnings) for a in ledger)
+    say(
+        f"patients by the {' and the '.join(f'{whom} ({n} files)' for whom, n in sorted(who.items()))}; "
+        f"files with warnings: {warned} (accounts.csv)"
+    )
+    if records.depth:
+        say(f"16-bit PNG, TIFF and PGM files that do not state their depth: {records.depth} bits")
     say(f"boxes to look at: {records.directory / 'contact_sheets'}")
 
 
@@ -232,7 +241,7 @@ class Experiment:
             "options": to_mapping(settings)["model"].get(settings.model.classifier, {}),
             "sample": settings.data.sample,
             "margin": settings.data.margin,
-            "depth": settings.data.depth,
+            "depth": self._records.depth,
             "for_processing": settings.data.for_processing,
         }
         return fit_cell(
@@ -382,7 +391,11 @@ class Experiment:
             )
             found = learner.learn(parts, folder, seed=seed, name=f"{arm.name} fold {parts.fold}")
             return Scored(
-                found.scores, found.out_of_fold, arrays_of(found.model), {"epoch": found.epoch}, found.inner_auc
+                found.scores,
+                found.out_of_fold,
+                arrays_of(found.model),
+                {"epoch": found.epoch},
+                found.inner_auc,
             )
 
         return learn, {"representations": self._representations(settings).key}

@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from mammojax.datasets.samples import other_view as other_views
 from mammojax.datasets.samples import partner as partners
-from mammojax.datasets.record import tissue_share
+from mammojax.datasets.schema import tissue_share
 from mammojax.errors import UserError
 from mammojax.experiment.model import Evidence, Model
 from mammojax.images.geometry import Geometry

@@ -1,7 +1,7 @@
 """Classifiers: what turns a map into a score, one file each. A new one is a file here and a line in `CLASSIFIERS`.
 
 A file holds `build(shape, options, *, rngs) -> nnx.Module`. shape: (rows, columns, channels) of a map; rows and columns
-are None where maps come in all sizes. options: its section of the settings. The module is called
+are None where maps come in all sizes. `SPATIAL` says whether it reads where cells lie. options: its section of the settings. The module is called
 `model(maps, where, progress)`:
 
 - maps: float32[b, rows, columns, c]. where: bool[b, rows, columns], True on cells of tissue; None: all cells are.

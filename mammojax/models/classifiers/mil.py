@@ -23,6 +23,9 @@ GATES = 16  # units of the gated attention
 START = 0.01  # deviation of the first weights of a linear score: the scores start alike
 
 
+SPATIAL = False  # cells may stand in any order: bags of tissue cells do
+
+
 def build(shape: tuple[int | None, int | None, int], options: settings.Mil, *, rngs: nnx.Rngs) -> nnx.Module:
     """The classifier of maps of any size with shape[2] channels."""
     return MultipleInstance(

@@ -11,6 +11,8 @@ from mammojax import settings
 from mammojax.errors import UserError
 from mammojax.models.classifiers.standardised import Standardised
 
+SPATIAL = True  # reads where cells lie: maps, not bags
+
 
 def build(
     shape: tuple[int | None, int | None, int], options: settings.Paper, *, rngs: nnx.Rngs

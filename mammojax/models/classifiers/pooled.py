@@ -14,6 +14,9 @@ STATISTICS = ("mean", "top", "bottom", "deviation")
 _TINY = 1e-6  # added to a variance: the root of 0 has no slope
 
 
+SPATIAL = False  # cells may stand in any order: bags of tissue cells do
+
+
 def build(
     shape: tuple[int | None, int | None, int], options: settings.Pooled, *, rngs: nnx.Rngs
 ) -> nnx.Module:
