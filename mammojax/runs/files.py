@@ -90,7 +90,7 @@ def write_sealed(path: Path, value: dict) -> None:
 
 
 def read_sealed(path: Path) -> dict | None:
-    """What `write_sealed` wrote, None unless the file is there and is that to the byte."""
+    """What `write_sealed` wrote, None unless the file is there and is that to the byte; UserError if it is out of reach."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         value = json.loads(text)
@@ -98,6 +98,10 @@ def read_sealed(path: Path) -> dict | None:
         return value if seal == _seal(value) and text == _text({**value, "seal": seal}) else None
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, AttributeError, TypeError):
         return None
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; look at its permissions and its disk"
+        ) from error
 
 
 def sha256_of(path: Path) -> str:
