@@ -55,23 +55,33 @@ def writing(path: Path, mode: str = "wb") -> Iterator:
 
 @contextlib.contextmanager
 def filling(folder: Path) -> Iterator[None]:
-    """Turns what a full, read-only or locked disk raises in the block into a UserError that names `folder`.
+    """Turns what a full, read-only or failing disk raises in the block into a UserError that names `folder`.
 
     For files that a library writes by itself; `writing` does the same for its own.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in _PLACE:
-            raise _cannot_write(folder, error) from error
-        raise
+    except Exception as error:
+        reason = disk_failure(error)
+        if not reason or isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot write {folder}: {reason}; free space or choose another folder") from error
+
+
+def disk_failure(error: Exception) -> str:
+    """What the system said of a disk that is full, read-only, failing or not ours; "" if the error is of another kind.
+
+    array_record raises RuntimeError and tensorstore ValueError for it, with the system's words in the text.
+    """
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno in _PLACE else ""
+    return next((os.strerror(code) for code in sorted(_PLACE) if os.strerror(code) in str(error)), "")
 
 
 def write_json(path: Path, value) -> None:
     """Writes `value` as indented JSON, whole or not at all."""
     with writing(path, "w") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-        file.write("\n")
+        file.write(_text(value))
 
 
 def read_json(path: Path):
@@ -84,10 +94,39 @@ def read_json(path: Path):
         raise UserError(f"{path} is not valid JSON ({error}); remove it and run the step again") from None
 
 
+def write_sealed(path: Path, value: dict) -> None:
+    """Writes a JSON object with its own checksum in it, under the name "seal"."""
+    value = json.loads(json.dumps(value))  # as it will be read: names are strings, tuples are lists
+    write_json(path, {**value, "seal": _seal(value)})
+
+
+def read_sealed(path: Path) -> dict | None:
+    """What `write_sealed` wrote, None unless the file is there and is that to the byte; UserError if it is out of reach."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        value = json.loads(text)
+        seal = value.pop("seal")
+        return value if seal == _seal(value) and text == _text({**value, "seal": seal}) else None
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; look at its permissions and its disk"
+        ) from error
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _text(value) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
+def _seal(value: dict) -> str:
+    return hashlib.sha256(_text(value).encode()).hexdigest()
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mammojax.errors import UserError
 from mammojax.runs import locks
-from mammojax.runs.files import PARTIAL, sha256_of, write_json, writing
+from mammojax.runs.files import PARTIAL, filling, read_sealed, sha256_of, write_json, write_sealed, writing
 
 STAGE_FILE = "stage.json"
 WORK = "work"  # what `make` leaves in this folder of a stage is scratch: kept while it is unfinished, removed after
@@ -37,7 +37,7 @@ def key(**parts) -> str:
 
 def finished(folder: Path) -> dict | None:
     """The facts of the finished stage in `folder`, None if there is none."""
-    stage = _read(folder)
+    stage = read_sealed(Path(folder) / STAGE_FILE)
     return None if stage is None else stage["facts"]
 
 
@@ -59,23 +59,34 @@ def made(
     file is set aside, which is said, and made again.
     """
     folder = Path(parent) / stage_key
-    if not _fault(folder) and finished(folder) is not None:
+    fault = _fault(folder)
+    if not fault and finished(folder) is not None:
         say(f"{what} is reused")
         _tidy(folder)
         return folder
-    with locks.locked(folder, what=what, say=say) if wait else locks.try_locked(folder) as mine:
-        if not mine:
-            return None
-        fault = _fault(folder)
+    try:
+        with locks.locked(folder, what=what, say=say) if wait else locks.try_locked(folder) as mine:
+            return _made(folder, make, what, say) if mine else None
+    except locks.NoLock as error:
         if fault:
-            say(f"{fault}; {what} is made again, the damaged folder is kept as {_set_aside(folder).name}")
-        elif finished(folder) is not None:
-            say(f"{what} is reused")
-            return folder
+            raise Damaged(f"{fault}, and it cannot be made again there: {error}") from error
+        raise
+
+
+def _made(folder: Path, make: Callable[[Path], dict], what: str, say: Callable[[str], None]) -> Path:
+    """As `made`, with the lock held."""
+    fault = _fault(folder)  # anew: what was so before the lock was had may have changed while we waited
+    if fault:
+        say(f"{fault}; {what} is made again, the damaged folder is kept as {_set_aside(folder).name}")
+    elif finished(folder) is not None:
+        say(f"{what} is reused")
+        return folder
+    with filling(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        facts = make(folder)
-        _finish(folder, stage_key, facts)
-        _remove_work(folder)
+    facts = make(folder)
+    with filling(folder):
+        _finish(folder, facts)
+    _remove_work(folder)
     return folder
 
 
@@ -86,37 +97,31 @@ def verified(folder: Path, name: str) -> Path:
     makes it again. UserError if the stage is not finished.
     """
     folder = Path(folder)
-    stage = _read(folder)
-    if stage is None:
-        raise UserError(f"{folder} is not finished; run the step that makes it first")
-    fault = _file_fault(folder, name, stage["files"].get(name))
+    fault = _fault_of(folder, name)
     if not fault:
         return folder / name
     remedy = f"remove {folder} and start again"
-    with contextlib.suppress(UserError, OSError), locks.try_locked(folder) as mine:
-        if mine:
+    with contextlib.suppress(locks.NoLock), locks.try_locked(folder) as mine:
+        if mine and _fault_of(folder, name):  # still so: no other process has made it again
             remedy = f"it is kept in {_set_aside(folder).name}; start again to make it anew"
     raise Damaged(f"{fault}; {remedy}")
 
 
-def _read(folder: Path) -> dict | None:
-    """stage.json, None if it is absent or not whole."""
-    try:
-        stage = json.loads((Path(folder) / STAGE_FILE).read_text(encoding="utf-8"))
-        return stage if stage["seal"] == _seal(stage) else None
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _seal(stage: dict) -> str:
-    return key(**{name: value for name, value in stage.items() if name != "seal"})
+def _fault_of(folder: Path, name: str) -> str:
+    """What is wrong with one file of a finished stage, "" if nothing is; UserError if the stage is not finished."""
+    if not (folder / STAGE_FILE).exists():
+        raise UserError(f"{folder} is not finished; run the step that makes it first")
+    stage = read_sealed(folder / STAGE_FILE)
+    if stage is None:
+        return f"{folder / STAGE_FILE} is damaged"
+    return _file_fault(folder, name, stage["files"].get(name))
 
 
 def _fault(folder: Path) -> str:
     """What is wrong with a finished stage, naming the file; "" if nothing is, or if it is not finished."""
     if not (folder / STAGE_FILE).exists():
         return ""
-    stage = _read(folder)
+    stage = read_sealed(folder / STAGE_FILE)
     if stage is None or stage["key"] != folder.name:
         return f"{folder / STAGE_FILE} is damaged"
     whole = sum(size for size, _ in stage["files"].values()) <= SMALL
@@ -149,7 +154,7 @@ def _file_fault(folder: Path, name: str, entry, *, whole: bool = True) -> str:
     return ""
 
 
-def _finish(folder: Path, stage_key: str, facts: dict) -> None:
+def _finish(folder: Path, facts: dict) -> None:
     """Writes stage.json, after everything else of the stage has reached the disk."""
     files = {}
     for path in sorted(folder.rglob("*")):
@@ -162,8 +167,7 @@ def _finish(folder: Path, stage_key: str, facts: dict) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
         files[name.as_posix()] = [path.stat().st_size, sha256_of(path)]
-    stage = {"key": stage_key, "facts": facts, "files": files}
-    write_json(folder / STAGE_FILE, {**stage, "seal": _seal(stage)})
+    write_sealed(folder / STAGE_FILE, {"key": folder.name, "facts": facts, "files": files})
 
 
 def _set_aside(folder: Path) -> Path:
@@ -177,7 +181,7 @@ def _set_aside(folder: Path) -> Path:
 def _tidy(folder: Path) -> None:
     """Removes the scratch of a finished stage whose process was killed before it had done so."""
     if (folder / WORK).exists():
-        with contextlib.suppress(UserError), locks.try_locked(folder) as mine:  # a read-only disk keeps it
+        with contextlib.suppress(locks.NoLock), locks.try_locked(folder) as mine:  # a read-only disk keeps it
             if mine:
                 _remove_work(folder)
 
