@@ -14,11 +14,11 @@ from launch.command_line import command, say, track
 
 def main(settings, arguments: list[str]) -> None:
     from mammojax.experiment import crossval
-    from mammojax.report.results import write_results
+    from mammojax.report.run import evaluate
 
     command_line.no_arguments(arguments)
     run = crossval(settings, say=say, track=track)
-    table, report = write_results(run.directory, command=command())
+    table, report = evaluate(run.directory, command=command())
     say("\n" + table)
     say(f"report: {report}")
 

@@ -19,12 +19,12 @@ if __name__ == "__main__":
 
 def main(arguments: list[str]) -> None:
     from mammojax.errors import UserError
-    from mammojax.report.results import write_results
+    from mammojax.report.run import evaluate
 
     command_line.no_arguments(arguments)
     if not RUN.value:
         raise UserError("--run is empty; give a run directory, such as --run=runs/phantom")
-    table, report = write_results(Path(RUN.value), command=command())
+    table, report = evaluate(Path(RUN.value), command=command())
     say("\n" + table)
     say(f"report: {report}")
 

@@ -5,6 +5,7 @@ with what was chosen. See `fit` for one arm on one fold.
 """
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,15 +138,15 @@ def crossval(
     describe(settings, records, say)
     experiment = Experiment(settings, records, say=say, track=track)
     work = [(arm, parts) for arm in chosen for parts in experiment.splits if not folds or parts.fold in folds]
-    cells = {}
+    cells: dict[int, Path] = {}
     for wait in (False, True):  # first what is free, then what other processes are at
-        left = [job for job in work if job not in cells]
-        for job in track(left, total=len(left), description="cells"):
-            folder = experiment.cell(*job, wait=wait)
+        left = [k for k in range(len(work)) if k not in cells]
+        for k in track(left, total=len(left), description="cells"):
+            folder = experiment.cell(*work[k], wait=wait)
             if folder is not None:
-                cells[job] = folder
+                cells[k] = folder
                 say(describe_cell(folder, *held_out_auc(folder)))
-    done = tuple(Cell(arm, parts.repeat, parts.fold, cells[arm, parts]) for arm, parts in work)
+    done = tuple(Cell(arm, parts.repeat, parts.fold, cells[k]) for k, (arm, parts) in enumerate(work))
     run = Run(settings, tuple(chosen), done, records)
     if table:
         entries = {arm.name: [] for arm in chosen}
@@ -176,6 +177,14 @@ def describe(settings: Settings, records: RecordSet, say: Callable[[str], None])
     )
     for fate, reason, n in accounts.reasons(ledger)[:5]:
         say(f"  {fate} {n}: {reason}")
+    who = Counter(a.patient_from for a in ledger if a.fate == "used")
+    warned = sum(bool(a.warnings) for a in ledger)
+    say(
+        f"patients by the {' and the '.join(f'{whom} ({n} files)' for whom, n in sorted(who.items()))}; "
+        f"files with warnings: {warned} (accounts.csv)"
+    )
+    if records.depth:
+        say(f"16-bit PNG, TIFF and PGM files that do not state their depth: {records.depth} bits")
     say(f"boxes to look at: {records.directory / 'contact_sheets'}")
 
 
@@ -235,7 +244,7 @@ class Experiment:
             "options": to_mapping(settings)["model"].get(settings.model.classifier, {}),
             "sample": settings.data.sample,
             "margin": settings.data.margin,
-            "depth": settings.data.depth,
+            "depth": self._records.depth,
             "for_processing": settings.data.for_processing,
         }
         return fit_cell(
@@ -307,7 +316,7 @@ class Experiment:
 
         return learn, {"features": key}
 
-    def _map_learner(self, arm: Arm, parts: Split) -> tuple[MapLearner, str]:
+    def _map_learner(self, arm: Arm, parts: Split) -> MapLearner:
         settings = arm.settings
         made = self._representations(settings)
         module = classifier_module(settings.model.classifier)
@@ -330,7 +339,6 @@ class Experiment:
         if not channels:  # the maps are those of any fold, their normalisation is not
             bags = make()
         options = getattr(settings.model, settings.model.classifier, None)
-        pair = {name: getattr(settings.loss, name) for name in PAIR_LOSS}
 
         def build(seed: int):
             from flax import nnx
@@ -338,25 +346,24 @@ class Experiment:
             return module.build(bags.shape, options, rngs=nnx.Rngs(seed))
 
         group = settings.loss.two_pass_batches if _two_pass(arm) else 1
-        learner = MapLearner(
+        return MapLearner(
             bags,
             maps,
             self._samples.labels,
             build=build,
-            objective=OBJECTIVES[arm.objective](**pair),
+            objective=OBJECTIVES[arm.objective](**_pair(settings)),
             training=settings.training,
             group=group,
             say=self._say,
             track=self._track,
         )
-        return learner, made.key
 
     def _stage_one(self, arm: Arm, parts: Split):
-        learner, key = self._map_learner(arm, parts)
+        key = self._representations(arm.settings).key
 
         def learn(folder: Path, seed: int) -> Scored:
             name = f"{arm.name} fold {parts.fold}"
-            found = learner.learn(parts, folder, seed=seed, name=name)
+            found = self._map_learner(arm, parts).learn(parts, folder, seed=seed, name=name)
             arrays = arrays_of(found.model, "classifier/")
             return Scored(found.scores, found.out_of_fold, arrays, {"epoch": found.epoch}, found.inner_auc)
 
@@ -366,27 +373,25 @@ class Experiment:
         from mammojax.representations.scan import record_plans
 
         settings = arm.settings
-        base, key = self._map_learner(base_arm(arm), parts)
         network = self._network(settings)
-        pair = {name: getattr(settings.loss, name) for name in PAIR_LOSS}
-        learner = MergedLearner(
-            self._records,
-            self._samples.labels,
-            base,
-            network=network,
-            plans=record_plans(self._records, network, **inputs.reading(settings)),
-            objective=OBJECTIVES[arm.objective](**pair),
-            training=settings.training,
-            finetune=settings.finetune,
-            augmentation=inputs.augmentation(settings),
-            intensity=settings.model.intensity,
-            precision=settings.model.precision,
-            workers=settings.scan.workers,
-            say=self._say,
-            track=self._track,
-        )
 
         def learn(folder: Path, seed: int) -> Scored:
+            learner = MergedLearner(
+                self._records,
+                self._samples.labels,
+                self._map_learner(base_arm(arm), parts),
+                network=network,
+                plans=record_plans(self._records, network, **inputs.reading(settings)),
+                objective=OBJECTIVES[arm.objective](**_pair(settings)),
+                training=settings.training,
+                finetune=settings.finetune,
+                augmentation=inputs.augmentation(settings),
+                intensity=settings.model.intensity,
+                precision=settings.model.precision,
+                workers=settings.scan.workers,
+                say=self._say,
+                track=self._track,
+            )
             found = learner.learn(parts, folder, seed=seed, name=f"{arm.name} fold {parts.fold}")
             return Scored(
                 found.scores,
@@ -396,10 +401,14 @@ class Experiment:
                 found.inner_auc,
             )
 
-        return learn, {"representations": key}
+        return learn, {"representations": self._representations(settings).key}
 
 
 PAIR_LOSS = ("pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature")
+
+
+def _pair(settings: Settings) -> dict:
+    return {name: getattr(settings.loss, name) for name in PAIR_LOSS}
 
 
 def _two_pass(arm: Arm) -> bool:

@@ -38,6 +38,7 @@ def prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet
         Path(data.prepared or Path(settings.run) / "prepared"),
         labels=data.labels,
         margin=data.margin,
+        depth=data.depth,
         for_processing=data.for_processing,
         options=options,
         workers=os.cpu_count() if data.workers < 0 else data.workers,

@@ -106,7 +106,7 @@ class Model:
         if self.stage == "svm":
             return LinearScorer(**arrays)
         facts = self.facts
-        kinds = {"paper": tree.tree.Paper, "mil": tree.tree.Mil, "pooled": tree.tree.Pooled}
+        kinds = {"paper": tree.Paper, "mil": tree.Mil, "pooled": tree.Pooled}
         kind = kinds.get(facts["classifier"])
         options = (
             kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["options"].items()})

@@ -1,10 +1,8 @@
 """The index of a table: which cells it is made of, by arm; what a run directory's results are read from.
 
-Cells lie under their keys, those of other settings beside them. The index names the cells of one table; cells of one
-arm must have one recipe, and a mix is refused.
+Cells lie under their keys, those of other settings beside them. The index names the cells of one table.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,16 +40,14 @@ class Table:
 
 
 def write_table(table: Table) -> None:
-    """Writes the index, whole or not at all. UserError where the cells of an arm differ in their settings."""
-    for arm in table.arms:
-        _one_recipe(arm, table.folders(arm))
+    """Writes the index, whole or not at all."""
     value = {name: getattr(table, name) for name in ("titles", "colours", "proposed")}
     value["arms"] = [[arm, [asdict(entry) for entry in cells]] for arm, cells in table.arms.items()]
     write_json(table.directory / INDEX, value)
 
 
 def read_table(directory: Path) -> Table:
-    """The index of a run directory. UserError if there is none, or a cell of it is missing or of another recipe."""
+    """The index of a run directory. UserError if there is none, or a cell of it is missing."""
     directory = Path(directory)
     if not (directory / INDEX).is_file():
         raise UserError(
@@ -71,23 +67,4 @@ def read_table(directory: Path) -> Table:
                 f"{len(missing)} of {len(folders)} cells of {arm} are not finished ({', '.join(missing[:4])}); run "
                 f"launch.crossval again"
             )
-        _one_recipe(arm, folders)
     return table
-
-
-def _one_recipe(arm: str, folders: Sequence[Path]) -> None:
-    facts = [stages.finished(folder) for folder in folders]
-    first = facts[0]
-    for other in facts[1:]:
-        differing = [
-            f"{name} ({first['recipe'].get(name)!r} and {other['recipe'].get(name)!r})"
-            for name in sorted({*first["recipe"], *other["recipe"]})
-            if first["recipe"].get(name) != other["recipe"].get(name)
-        ]
-        differing += [
-            name for name in first["made_from"] if first["made_from"][name] != other["made_from"].get(name)
-        ]
-        if differing:
-            raise UserError(
-                f"the cells of {arm} are of different recipes, they differ in {', '.join(differing)}"
-            )

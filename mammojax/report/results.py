@@ -1,119 +1,140 @@
-"""From finished cells to what is read: predictions.csv, table, figures, report. Reads the run directory alone."""
+"""From finished cells to what is read: predictions.csv, table.md, table.json, figures/ and report.html."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mammojax.datasets import accounts
-from mammojax.evaluation.statistics import Summary, summarise, table_json, table_markdown
-from mammojax.experiment.split import cell_folder, collect, training_curves
+from mammojax.evaluation.predictions import Predictions
 from mammojax.report import figures
+from mammojax.report.collect import Cell, collect, training_curves
 from mammojax.report.html import Picture, write_report
-from mammojax.runs import stages
+from mammojax.report.summary import Summary, summarise
+from mammojax.report.table import counted, table_json, table_markdown
 from mammojax.runs.environment import environment
-from mammojax.runs.files import read_json, write_json, writing
+from mammojax.runs.files import write_json, writing
 
-PROPOSED = "auc"
 NOTES = (
-    "Epoch, SVM cost and calibration were chosen on an inner patient-wise split of the training folds; each held-out fold "
+    "Epoch, SVM cost and calibration were chosen inside the training folds, by inner patient-wise folds; each held-out fold "
     "was scored once with what was chosen. The held-out curves over the iterations selected nothing.",
-    "The pooled AUC ranks images of different folds, scored by different networks, on the log-odds of the calibration "
-    "fitted inside each fold's training data: a network trained on pairs has no scale or offset of its own.",
+    "Images of different folds are scored by different networks, and a network trained on pairs has no scale or offset of its "
+    "own. They are ranked together by the log-odds of the calibration that was fitted inside each fold's training data.",
 )
+CURVES = 4  # arms in the figure of training curves: more cannot be told apart
 
 
-def write_results(directory: Path, config: dict, *, command: str) -> tuple[str, Path]:
-    """Writes all results of a run; the table in Markdown and the report's path.
+def write_results(
+    directory: Path,
+    cells: Sequence[Cell],
+    *,
+    titles: Mapping[str, str],
+    colours: Mapping[str, str],
+    proposed: str,
+    seed: int,
+    resamples: int,
+    title: str,
+    command: str,
+    facts: Mapping[str, object],
+    config: Mapping,
+    notes: Sequence[str] = (),
+    curves_of: Sequence[str] = (),
+    pictures: Sequence[Picture] = (),
+) -> tuple[Summary, Path]:
+    """Writes all results of a run into `directory`, where its accounts.csv lies; the summary and the report's path.
 
-    config: as in config.json. command: makes the run again. Raises UserError if cells are missing.
+    cells: (arm, repeat, fold, folder) of every arm on every fold and repeat. titles, colours: of the arms by name. title,
+    command: of the report, and what makes the run again. facts: what to say of the data, by name. config: what was asked
+    for, as a record. notes: sentences on how to read the numbers, beside `NOTES`. curves_of: arms in the figure of training
+    curves; empty for the first ones. pictures: more of them, after those that are drawn here.
+    Raises UserError if cells are missing or of different recipes.
     """
     directory = Path(directory)
-    settings = config["crossval"]
-    arms, folds = list(settings["arms"]), settings["folds"]
-    predictions = collect(directory, arms, folds)
-    proposed = PROPOSED if PROPOSED in arms else arms[-1]
-    summary = summarise(predictions, seed=config["seed"], resamples=settings["resamples"], proposed=proposed)
-    table = table_markdown(summary)
+    predictions = collect(cells, path=directory / "predictions.csv")
+    summary = summarise(predictions, proposed=proposed, seed=seed, resamples=resamples)
     with writing(directory / "table.md", "w") as file:
-        file.write(table)
+        file.write(table_markdown(summary, titles))
     write_json(directory / "table.json", table_json(summary))
-    curves = training_curves(directory, arms, folds)
-    pictures = _pictures(directory, predictions, summary, curves, proposed)
-    facts = environment()
+    curves, selected = training_curves(cells)
+    shown = {arm: curves[arm] for arm in curves_of or list(curves)[:CURVES] if arm in curves}
+    drawn = _drawn(directory / "figures", predictions, summary, (shown, selected), titles, colours)
     ledger = accounts.read_accounts(directory)
     write_report(
         directory / "report.html",
-        title=f"mammojax: {config['data']['name']}, {folds}-fold cross-validation",
+        title=title,
         command=command,
-        data_set=_facts(config, summary, ledger, proposed),
+        data_set={**facts, **_counts(summary, ledger)},
         losses=accounts.reasons(ledger),
         summary=summary,
-        proposed=proposed,
-        pictures=pictures,
+        titles=titles,
+        pictures=[*drawn, *pictures],
         config=config,
-        environment=facts,
-        notes=NOTES,
+        environment=environment(),
+        notes=[*NOTES, *notes],
     )
-    return table, directory / "report.html"
+    return summary, directory / "report.html"
 
 
-def _pictures(directory: Path, predictions, summary: Summary, curves, proposed: str) -> list[Picture]:
-    selected = {
-        arm: {
-            fold: read_json(cell_folder(directory, arm, fold) / stages.STAGE_FILE).get("step")
-            for fold in folds
-        }
-        for arm, folds in curves.items()
-    }
-    shown = {arm: curves[arm] for arm in ("bce", "auc") if arm in curves} or curves
+def _drawn(
+    folder: Path,
+    predictions: Mapping[str, Predictions],
+    summary: Summary,
+    curves: tuple[dict, dict],
+    titles: Mapping[str, str],
+    colours: Mapping[str, str],
+) -> list[Picture]:
+    """The figures of a run, also written to `folder`."""
+    several = summary.repeats > 1
+    marks = "repeats' means" if several else "folds"
+    shown = summary.proposed if summary.proposed in predictions else next(iter(predictions))
     drawn = [
         (
             "auc",
-            figures.table_figure(summary),
+            figures.table_figure(summary, titles, colours),
             "The table, drawn",
-            "AUC of every arm: mean over folds with its 95% interval, folds as marks.",
+            f"AUC of every arm by image, breast and patient: mean over folds with its 95% interval; small marks are {marks}.",
         ),
-        ("roc", figures.roc_figure(predictions, summary), "ROC curves", "Pooled out-of-fold predictions."),
-    ]
-    if shown:
-        drawn.append(
-            (
-                "training_curves",
-                figures.training_curves_figure(shown, selected),
-                "AUC against iterations",
-                "Held-out folds while training (Figure 3 of the paper): thin lines are folds, thick ones their "
-                "mean, dots the step that was chosen inside the training folds.",
-            )
-        )
-    drawn += [
+        (
+            "roc",
+            figures.roc_figure(predictions, titles, colours),
+            "ROC curves",
+            "Held-out folds ranked together"
+            + (", the mean over repeats at each false positive rate." if several else "."),
+        ),
         (
             "scores",
-            figures.score_figure(proposed, predictions[proposed]),
+            figures.score_figure(predictions[shown], title=titles[shown]),
             "Scores by class",
-            "Calibrated log-odds of the held-out images.",
+            "Calibrated log-odds of the held-out images" + (", all repeats." if several else "."),
         ),
         (
             "reliability",
-            figures.reliability_figure(predictions),
+            figures.reliability_figure(predictions, titles, colours),
             "Calibration",
-            "Calibrated probability against the share of positives that was found, in six groups of equal size.",
+            "Calibrated probability against the share of positives that was found, in six groups of equal size"
+            + (", in the first repeat." if several else "."),
         ),
     ]
+    if curves[0]:
+        figure = figures.training_curves_figure(*curves, titles, colours)
+        caption = (
+            "Held-out folds while training (Figure 3 of the paper): thin lines are folds, thick ones their mean, marks the "
+            "step that was chosen inside the training folds."
+        )
+        drawn.insert(2, ("training_curves", figure, "AUC against iterations", caption))
     pictures = []
     for name, figure, heading, caption in drawn:
-        figures.save_figure(figure, directory / "figures" / name)
+        figures.save_figure(figure, folder / name)
         square = figure.get_figwidth() < 1.2 * figure.get_figheight()
         pictures.append(Picture(heading, caption, figures.svg(figure), narrow=square))
     return pictures
 
 
-def _facts(config: dict, summary: Summary, ledger, proposed: str) -> dict:
+def _counts(summary: Summary, ledger: Sequence[accounts.Account]) -> dict[str, str]:
     tally = accounts.counts(ledger)
-    arm = summary.arms[proposed]
+    levels = next(iter(summary.arms.values()))
     return {
-        "Data set": config["data"]["name"],
-        "Label scheme": config["data"]["labels"] or "the data set's default",
-        "Images": f"{arm.images}, {arm.positives} positive",
-        "Patients": f"{arm.patients}, {arm.positive_patients} positive",
+        "Images": counted("image", levels["image"]),
+        "Breasts": counted("breast", levels["breast"]),
         "Files": f"{tally['found']} found = {tally['used']} used + {tally['dropped']} dropped + "
         f"{tally['rejected']} rejected",
-        "Scanning network": f"{config['model']['backbone']}, np = {config['model']['np']}",
+        "Repeats": str(summary.repeats),
     }

@@ -53,13 +53,15 @@ def record_plans(
 
 def crop_plan(shape: tuple[int, int], network, *, map: str, np_: int, scale: float, max_side: int):
     """The plan of one crop of `shape`; see `record_plans`."""
-    from mammojax.models.plans import dense_plan, plan
-
     longest = max_side or None
     if map == "dense":
+        from mammojax.models.plans import dense_plan
+
         return dense_plan(shape, network.backbone, tap=network.tap, scale=scale, max_side=longest)
     if scale != 1.0:
         longest = min(longest or max(shape), max(1, round(scale * max(shape))))
+    from mammojax.models.plans import plan
+
     return plan(shape, network.backbone, np_, tap=network.tap, max_side=longest)
 
 
