@@ -210,10 +210,11 @@ class Experiment:
         ]
         folds = {
             f"repeat {repeat}": {
-                self._samples.names[k]: parts.fold
+                str(records.records[i].number): parts.fold
                 for parts in self.splits
                 if parts.repeat == repeat
                 for k in parts.held_out
+                for i in self._samples.members[k]
             }
             for repeat in range(table.repeats)
         }
@@ -270,8 +271,8 @@ class Experiment:
         def row(i: int) -> dict:
             r = self._records.records[i]
             return {
-                "record": i + 1,
-                "file": r.source,
+                "record": r.number,
+                "file": r.record,
                 "patient": int(patients[i]) + 1,
                 "breast": breast_number[int(patients[i]), r.breast],
                 "laterality": r.laterality,
