@@ -33,7 +33,7 @@ from mammojax.representations.bags import Bags
 from mammojax.representations.statistics import ChannelSums
 from mammojax.runs.environment import record_settings
 from mammojax.runs.files import write_json
-from mammojax.settings import Settings, check_arms, check_names, to_mapping
+from mammojax.settings import Settings, check_arms, check_names, notes, to_mapping
 from mammojax.training.objectives import OBJECTIVES
 from mammojax.training.saved import arrays_of
 
@@ -85,12 +85,13 @@ def tables() -> dict[str, tuple[str, ...]]:
 def checked(settings: Settings) -> tuple[Arm, ...]:
     """The arms of the table. UserError for whatever could be found wrong before anything is prepared."""
     check_names(settings, tables())
+    arms = tuple(arm_of(settings, text) for text in settings.crossval.arms)
     check_arms(
         settings,
-        trained=[name for name, arm in ARMS.items() if arm.stage != "svm"],
-        finetuned=[name for name, arm in ARMS.items() if arm.is_finetuned],
+        {arm.name: arm.settings for arm in arms},
+        trained=[arm.name for arm in arms if arm.stage != "svm"],
+        finetuned=[arm.name for arm in arms if arm.is_finetuned],
     )
-    arms = tuple(arm_of(settings, text) for text in settings.crossval.arms)
     for arm in arms:
         if settings.data.sample != "image" and arm.stage != "maps":
             raise UserError(
@@ -118,6 +119,8 @@ def crossval(
     Raises UserError for what a user can mend.
     """
     known = checked(settings)
+    for note in notes(settings, {arm.name: arm.settings for arm in known}):
+        say(f"note: {note}")
     chosen = [arm for arm in known if not arms or arm.name in arms]
     if arms and len(chosen) < len(arms):
         raise UserError(

