@@ -219,8 +219,8 @@ def windows(measured: Measurements, crop: tuple[int, int], cells: int) -> None:
 
 def memory(measured: Measurements, whole: tuple[int, int], cells: dict[str, int]) -> None:
     from mammojax.benchmarks.scan.memory import measured_alone
-    from mammojax.benchmarks.timing import Unavailable
     from mammojax.benchmarks.tables import bytes_text
+    from mammojax.benchmarks.timing import Unavailable
 
     for program, bar in MEMORY_BARS.items():
         for backbone, n in cells.items():

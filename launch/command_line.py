@@ -3,9 +3,12 @@
 import contextlib
 import errno
 import os
+import shlex
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notes of the runtime between a program's own lines
 
@@ -15,6 +18,7 @@ from launch import config_file
 from launch.tables import tables
 from mammojax.errors import UserError
 from mammojax.settings import check_names, explain
+from mammojax.settings.explain import WIDTH
 
 GOES_ON = "the same command goes on where it was"
 TARGETS = {  # what is wrong with a disk or a folder, and not with the program
@@ -119,6 +123,11 @@ def _target(error: BaseException | None) -> str:
     return ""
 
 
+def command() -> str:
+    """The command that was typed, to be typed again."""
+    return shlex.join(["python", "-m", f"launch.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+
+
 def no_arguments(arguments: list[str]) -> None:
     """A launcher without arguments got some: most often a flag without its dashes."""
     if arguments:
@@ -133,18 +142,23 @@ def _stop(text: str, code: int = 2) -> None:
 
 
 def _help(document: str, config: str | None) -> list[str]:
-    lines = [document.strip(), ""]
+    lines = []
+    for paragraph in document.strip().split("\n\n"):
+        text = paragraph.splitlines()
+        lines += [*(text if any(line[:1] == " " for line in text) else textwrap.wrap(paragraph, WIDTH)), ""]
     own = [f for f in flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"]) if f.name != "help"]
     if own:
         lines.append("Flags:")
         for flag in own:
-            lines += [f"  --{flag.name}={flag.default_as_str or ''}", f"      {flag.help}"]
+            default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
+            lines.append(f"  --{flag.name}={'' if default is None else default}")
+            lines += textwrap.wrap(flag.help, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
         lines.append("")
     if config is None:
         return lines
     return [
         *lines,
-        f"Settings: --config=FILE (without it {config}), a file of plain data that changes some fields. Any",
-        "field is a flag too, and the last of several counts. Fields with their defaults:",
+        f"Settings: --config=FILE, a file of plain data that changes some fields ({config} if none",
+        "is given). Any field is a flag too, and the last of several counts. Fields with their defaults:",
         *explain(tables()),
     ]

@@ -57,7 +57,7 @@ def _mapping(file: str) -> Mapping:
     path = _found(name)
     if path is None:
         known = ", ".join(sorted(p.stem for p in (CHECKOUT / "configs").glob("[a-z]*.py")))
-        what = "is a folder" if Path(name).is_dir() else "is absent"
+        what = "is a folder" if name and Path(name).is_dir() else "is absent"
         raise UserError(f"{name or 'it'} {what}; give a file such as those of configs/ ({known})")
     if path.suffix != ".py":
         hint = (

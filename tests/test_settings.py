@@ -298,7 +298,7 @@ def changed(leaf):
         bool: lambda x: not x,
         str: lambda x: x + "x",
         int: lambda x: x + 1,
-        float: lambda x: 0.9 * x + 0.05,
+        float: lambda x: 0.8 * x + 0.07,
     }[kind](leaf.default)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from mammojax.datasets.record import Source, features
+from mammojax.datasets.record import Source
+from mammojax.datasets.schema import features
 
 SPLIT = "images"  # TFDS reserves the name "all"
 
@@ -33,9 +34,11 @@ class MammogramBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     @staticmethod
     def find(source: Path, workspace: Path, **options) -> list[Source]:
-        """Every image file of the data set under `source`, in a stable order.
+        """What the data set says of every image file under `source`: one `Source` a row of its table, in any order, and
+        one without facts for each picture that the table does not list.
 
-        workspace: a folder for unpacked archives. Raises UserError when the folder is not of this data set.
+        workspace: a folder for unpacked archives. options: the data set's own, beside workers, track and say, which
+        are those of `prepare`. Raises UserError when the folder is not of this data set.
         """
         raise NotImplementedError
 

@@ -35,7 +35,27 @@ def stratified_folds(patients: np.ndarray, labels: np.ndarray, *, folds: int, se
     return fold_of_patient[inverse]
 
 
+def refuse_shared_pictures(records: RecordSet, fold_of: np.ndarray) -> None:
+    """UserError if files of the same bytes lie in different folds: one would be trained on and the other tested.
+
+    fold_of: int[n], the fold of every record.
+    """
+    folds: dict[str, set[int]] = {}
+    numbers: dict[str, list[int]] = {}
+    for record, fold in zip(records.records, fold_of):
+        folds.setdefault(record.sha256, set()).add(int(fold))
+        numbers.setdefault(record.sha256, []).append(record.number)
+    parted = [numbers[digest] for digest in folds if len(folds[digest]) > 1]
+    if parted:
+        first = " and ".join(map(str, parted[0]))
+        raise UserError(
+            f"{len(parted)} pictures lie under several patients and in several folds (files {first} of accounts.csv "
+            f"hold the same bytes); remove the wrong files, or give them one patient"
+        )
+
+
 def save_folds(path: Path, records: RecordSet, fold_of: np.ndarray, *, seed: int) -> None:
-    """Writes folds.json: seed and the fold of every record by name."""
+    """Writes folds.json: seed and the fold of every record by name. Raises as `refuse_shared_pictures` does."""
+    refuse_shared_pictures(records, fold_of)
     folds = {record.record: int(fold) for record, fold in zip(records.records, fold_of)}
     write_json(path, {"seed": seed, "folds": folds})

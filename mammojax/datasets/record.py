@@ -1,14 +1,13 @@
 """One record: a crop at full bit depth with everything that is known of it, and the reader of prepared data sets."""
 
 import json
-import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mammojax.errors import UserError
+from mammojax.datasets.labels import Facts
+from mammojax.runs import stages
 from mammojax.runs.files import read_json
 
 INDEX_FILE = "index.json"
@@ -16,38 +15,43 @@ INDEX_FILE = "index.json"
 
 @dataclass(frozen=True)
 class Source:
-    """One image file as a data set lists it, before it is read.
+    """One line of a data set's listing of its image files, before any is read.
 
     file: path relative to the data set's root, as printed in accounts. path: where it lies. patient: the data set's
-    own identifier ("" if only the header knows; stored hashed). breast: identifier of the breast within the patient
-    ("" to take the laterality). lesions: dicts with row, column, radius (original pixels) and kind; for localisation
-    only. missing: a reason known without reading (the file is then rejected).
+    own identifier ("" if only the header knows; stored hashed). facts: what the data set says of it, None if its table
+    does not list it. breast: identifier of the breast within the patient ("" to take the laterality). lesions: dicts
+    with row, column, radius (original pixels) and kind; for localisation only. missing: a reason known without reading
+    (the file is then rejected). warnings: what a reader should know.
     """
 
     file: str
     path: Path
     patient: str
-    facts: object
+    facts: Facts | None
     breast: str = ""
     laterality: str = ""
     view: str = ""
     spacing: tuple[float, float] | None = None
     lesions: tuple[dict, ...] = ()
     missing: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Record:
     """What the pipelines see of a record beside its pixels. Lesions are not here: training cannot see them.
 
-    record: unique name. patient, breast: salted hashes. breast_stated: the data set itself tells the two breasts of a
-    patient apart, though it may not say which is the left one. label: 1 or 0. bits: values lie in [0, 2**bits - 1].
-    height, width: of the crop. spacing: mm a pixel (rows, columns) or None. source, sha256: the original file.
-    geometry: the affine map to the original pixels (`Geometry.from_json`). box: top, left, height, width in the
-    original. rules: the decoding rules that were applied. warnings: what a reader should know.
+    record: unique name, the file's path below the data set's root. number: of the file, from 1, by name among all that
+    were found, as in accounts.csv; what people pass on shows it in place of the name. patient, breast: salted hashes.
+    breast_stated: the data set itself tells the two breasts of a patient apart, though it may not say which is the left
+    one. label: 1 or 0. bits: values lie in [0, 2**bits - 1]. height, width: of the crop. spacing: mm a pixel (rows,
+    columns) or None. sha256: of the original file. geometry: the affine map to its pixels (`Geometry.from_json`).
+    box: top, left, height, width in the original. rules: the decoding rules that were applied. warnings: what a reader
+    should know.
     """
 
     record: str
+    number: int
     patient: str
     breast: str
     breast_stated: bool
@@ -58,7 +62,6 @@ class Record:
     height: int
     width: int
     spacing: tuple[float, float] | None
-    source: str
     sha256: str
     geometry: str
     box: tuple[int, int, int, int]
@@ -77,85 +80,22 @@ class Record:
         return cls(**{**value, **lists, "spacing": spacing})
 
 
-def features():
-    """The TFDS features of a record; pixels as BYTES, since array_record compresses by itself and TFDS' own 16-bit
-    PNG needs TensorFlow."""
-    import tensorflow_datasets as tfds
-
-    texts = (
-        "record",
-        "patient",
-        "breast",
-        "laterality",
-        "view",
-        "source",
-        "sha256",
-        "geometry",
-        "rules",
-        "warnings",
-        "lesions",
-    )
-    return tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Tensor(
-                shape=(None, None, 1), dtype=np.uint16, encoding=tfds.features.Encoding.BYTES
-            ),
-            "tissue": tfds.features.Tensor(
-                shape=(None, None, 1), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
-            ),
-            "label": tfds.features.Scalar(dtype=np.int32),
-            "bits": tfds.features.Scalar(dtype=np.int32),
-            "box": tfds.features.Tensor(shape=(4,), dtype=np.int32),
-            "spacing": tfds.features.Tensor(shape=(2,), dtype=np.float32),
-            **{name: tfds.features.Text() for name in texts},
-        }
-    )
-
-
-TISSUE_BLOCK = 8  # pixels a side
-
-
-def tissue_share(mask: np.ndarray) -> np.ndarray:
-    """uint8[ceil(h / 8), ceil(w / 8)]: the share of breast in each block of 8 x 8 pixels, times 255.
-
-    mask: bool[h, w]. Blocks that the lower and right edges cut count their own pixels only.
-    """
-    rows, columns = (np.arange(0, length, TISSUE_BLOCK) for length in mask.shape)
-    sums = np.add.reduceat(np.add.reduceat(mask.astype(np.uint32), rows, axis=0), columns, axis=1)
-    heights, widths = (np.diff([*starts, length]) for starts, length in zip((rows, columns), mask.shape))
-    return np.rint(sums * 255 / np.outer(heights, widths)).astype(np.uint8)
-
-
-def to_example(record: Record, image: np.ndarray, tissue: np.ndarray, lesions: Sequence[dict]) -> dict:
-    """The TFDS example of a record. image: uint16[h, w]. tissue: see `tissue_share`. Unknown spacing is stored as nan."""
-    facts = record.to_json()
-    for name in ("height", "width", "breast_stated"):
-        facts.pop(name)
-    return {
-        **facts,
-        "image": image[..., None],
-        "tissue": tissue[..., None],
-        "spacing": np.asarray(record.spacing or (math.nan, math.nan), np.float32),
-        "box": np.asarray(record.box, np.int32),
-        "rules": json.dumps(record.rules),
-        "warnings": json.dumps(record.warnings),
-        "lesions": json.dumps(list(lesions)),
-    }
-
-
 class RecordSet:
-    """A prepared data set on disk: `records[i]` describes what `image(i)` returns.
+    """A prepared data set on disk: `records[i]` describes what `image(i)` returns, in the order of file names.
 
-    directory: as written by `prepare`. Pixels are read on demand, in any order, by any number of threads.
+    directory: a finished stage, as made by `prepare`; its name is the key of all that determines the records. depth:
+    bits that 16-bit rasters were read with, 0 if the set has none. Pixels are read on demand, in any order, by any
+    number of threads. Raises Damaged (a UserError) where a file is not what was written.
     """
 
     def __init__(self, directory: Path):
         self.directory = Path(directory)
-        index = read_json(self.directory / INDEX_FILE)
+        index = read_json(stages.verified(self.directory, INDEX_FILE))
         self.name: str = index["name"]
         self.scheme: str = index["scheme"]
+        self.depth: int = index["depth"]
         self.records: tuple[Record, ...] = tuple(Record.from_json(r) for r in index["records"])
-        self._files = self.directory / index["files"]
+        self._files: str = index["files"]
         self._source = None
 
     def __len__(self) -> int:
@@ -165,17 +105,18 @@ class RecordSet:
         return {**self.__dict__, "_source": None}  # readers are opened anew in a worker process
 
     def _example(self, i: int) -> dict:
-        if self._source is None:
-            import tensorflow_datasets as tfds
+        folder = self.directory / self._files
+        try:
+            if self._source is None:
+                import tensorflow_datasets as tfds
 
-            builder = tfds.builder_from_directory(self._files)
-            self._source = builder.as_data_source("images")
-            if len(self._source) != len(self.records):
-                raise UserError(
-                    f"{self._files} holds {len(self._source)} records, its index {len(self.records)}; "
-                    f"remove {self.directory} and prepare again"
-                )
-        return self._source[i]
+                self._source = tfds.builder_from_directory(folder).as_data_source("images")
+            return self._source[i]
+        except (RuntimeError, OSError):
+            # array_record keeps checksums of its chunks and raises this; the stage's own tell which file it is
+            for path in sorted(folder.rglob("*")):
+                stages.verified(self.directory, path.relative_to(self.directory).as_posix())
+            raise
 
     def image(self, i: int) -> np.ndarray:
         """uint16[h, w]: the crop, chest wall left, values in [0, 2**bits - 1]."""
@@ -201,9 +142,9 @@ class RecordSet:
 
     @property
     def patients(self) -> np.ndarray:
-        """int64[n]: patients numbered in the order of their first source file, so that folds do not depend on the
-        salt of the hashes."""
+        """int64[n]: patients numbered in the order of their first file, so that nothing depends on the salt of the
+        hashes."""
         order: dict[str, int] = {}
-        for record in sorted(self.records, key=lambda r: r.source):
+        for record in sorted(self.records, key=lambda r: r.record):
             order.setdefault(record.patient, len(order))
         return np.asarray([order[r.patient] for r in self.records], np.int64)

@@ -67,13 +67,19 @@ ARMS: dict[str, Arm] = {
     "auc_finetuned": Arm("AUC loss, fine-tuned", "#8a3d00", "merged", "auc", "auc"),
     "pooled_bce": Arm("Pooled channels, logistic loss", "#999933", "maps", "logistic", settings=POOLED),
     "cells_bce": Arm("Top cells, logistic loss", "#009e73", "maps", "logistic", settings=CELLS),
-    "cells_weighted_bce": Arm("Top cells, class-weighted", "#44aa99", "maps", "weighted_logistic", settings=CELLS),
+    "cells_weighted_bce": Arm(
+        "Top cells, class-weighted", "#44aa99", "maps", "weighted_logistic", settings=CELLS
+    ),
     "cells_auc": Arm("Top cells, AUC loss", "#e69f00", "maps", "auc", settings=CELLS),
-    "cells_auc_bce": Arm("Top cells, half AUC, half logistic", "#ddaa33", "maps", "auc_and_logistic", settings=CELLS),
+    "cells_auc_bce": Arm(
+        "Top cells, half AUC, half logistic", "#ddaa33", "maps", "auc_and_logistic", settings=CELLS
+    ),
     "breasts_bce": Arm(
         "Top cells and the other breast, logistic loss", "#117733", "maps", "logistic", settings=OTHER_BREAST
     ),
-    "breasts_auc": Arm("Top cells and the other breast, AUC loss", "#cc6677", "maps", "auc", settings=OTHER_BREAST),
+    "breasts_auc": Arm(
+        "Top cells and the other breast, AUC loss", "#cc6677", "maps", "auc", settings=OTHER_BREAST
+    ),
     "exam_bce": Arm("Read with its exam, logistic loss", "#332288", "maps", "logistic", settings=EXAM),
     "exam_auc": Arm("Read with its exam, AUC loss", "#aa4499", "maps", "auc", settings=EXAM),
 }

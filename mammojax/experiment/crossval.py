@@ -5,7 +5,8 @@ with what was chosen. See `fit` for one arm on one fold.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from mammojax.experiment.maps import RESIDENT, MapLearner
 from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.split import Split, splits
 from mammojax.experiment.svm import fit_svm
+from mammojax.experiment.table import Entry, Table, write_table
 from mammojax.models.backbones import BACKBONES
 from mammojax.models.classifiers import CLASSIFIERS, classifier_module
 from mammojax.representations.bags import Bags
@@ -54,6 +56,11 @@ class Run:
     arms: tuple[Arm, ...]
     cells: tuple[Cell, ...]
     records: RecordSet
+
+    @property
+    def directory(self) -> Path:
+        """The run directory."""
+        return Path(self.settings.run)
 
     @property
     def proposed(self) -> str:
@@ -99,47 +106,52 @@ def crossval(
     *,
     arms: Sequence[str] = (),
     folds: Sequence[int] = (),
+    table: bool = True,
     say: Callable[[str], None] = print,
     track: Callable = lambda it, **_: it,
 ) -> Run:
     """Prepares, scans and trains every arm on every fold of every repeat; what is finished is reused.
 
-    arms, folds: only these of the table's, by name and number; empty for all. say(text) prints a line; track(iterable,
+    arms, folds: only these of the table's, by name and number; empty for all. table: whether the run directory's table
+    is to be made of these cells. say(text) prints a line; track(iterable,
     total=, description=) shows progress. Several processes with the same settings share the cells out among them.
     Raises UserError for what a user can mend.
     """
-    table = checked(settings)
-    chosen = [arm for arm in table if not arms or arm.name in arms]
+    known = checked(settings)
+    chosen = [arm for arm in known if not arms or arm.name in arms]
     if arms and len(chosen) < len(arms):
         raise UserError(
-            f"no arm {set(arms) - {a.name for a in table}} in config.crossval.arms; expected some of "
-            f"{', '.join(arm.name for arm in table)}"
+            f"no arm {set(arms) - {a.name for a in known}} in config.crossval.arms; expected some of "
+            f"{', '.join(arm.name for arm in known)}"
         )
     if any(fold >= settings.crossval.folds for fold in folds):
         raise UserError(
             f"fold {max(folds)}, expected 0 to {settings.crossval.folds - 1} (config.crossval.folds)"
         )
     directory = Path(settings.run)
-    record_settings(directory, to_mapping(settings))
+    if table:
+        record_settings(directory, to_mapping(settings))
     records = inputs.prepared(settings, say=say, track=track)
     describe(settings, records, say)
     experiment = Experiment(settings, records, say=say, track=track)
-    work = [
-        (arm, parts)
-        for arm in chosen
-        for parts in experiment.splits
-        if not folds or parts.fold in folds
-    ]
-    cells = {}
+    work = [(arm, parts) for arm in chosen for parts in experiment.splits if not folds or parts.fold in folds]
+    cells: dict[int, Path] = {}
     for wait in (False, True):  # first what is free, then what other processes are at
-        left = [job for job in work if job not in cells]
-        for job in track(left, total=len(left), description="cells"):
-            folder = experiment.cell(*job, wait=wait)
+        left = [k for k in range(len(work)) if k not in cells]
+        for k in track(left, total=len(left), description="cells"):
+            folder = experiment.cell(*work[k], wait=wait)
             if folder is not None:
-                cells[job] = folder
+                cells[k] = folder
                 say(describe_cell(folder, *held_out_auc(folder)))
-    done = tuple(Cell(arm, parts.repeat, parts.fold, cells[arm, parts]) for arm, parts in work)
-    return Run(settings, tuple(chosen), done, records)
+    done = tuple(Cell(arm, parts.repeat, parts.fold, cells[k]) for k, (arm, parts) in enumerate(work))
+    run = Run(settings, tuple(chosen), done, records)
+    if table:
+        entries = {arm.name: [] for arm in chosen}
+        for cell in done:
+            entries[cell.arm.name].append(Entry(cell.repeat, cell.fold, cell.folder.name))
+        titles, colours = ({arm.name: getattr(arm, name) for arm in chosen} for name in ("title", "colour"))
+        write_table(Table(directory, entries, titles, colours, run.proposed))
+    return run
 
 
 def held_out_auc(folder: Path) -> tuple[float, int]:
@@ -162,6 +174,14 @@ def describe(settings: Settings, records: RecordSet, say: Callable[[str], None])
     )
     for fate, reason, n in accounts.reasons(ledger)[:5]:
         say(f"  {fate} {n}: {reason}")
+    who = Counter(a.patient_from for a in ledger if a.fate == "used")
+    warned = sum(bool(a.warnings) for a in ledger)
+    say(
+        f"patients by the {' and the '.join(f'{whom} ({n} files)' for whom, n in sorted(who.items()))}; "
+        f"files with warnings: {warned} (accounts.csv)"
+    )
+    if records.depth:
+        say(f"16-bit PNG, TIFF and PGM files that do not state their depth: {records.depth} bits")
     say(f"boxes to look at: {records.directory / 'contact_sheets'}")
 
 
@@ -178,7 +198,11 @@ class Experiment:
             parts
             for repeat in range(table.repeats)
             for parts in splits(
-                self._samples, folds=table.folds, inner=settings.training.inner, seed=settings.seed, repeat=repeat
+                self._samples,
+                folds=table.folds,
+                inner=settings.training.inner,
+                seed=settings.seed,
+                repeat=repeat,
             )
         ]
         folds = {
@@ -196,7 +220,9 @@ class Experiment:
 
     def cell(self, arm: Arm, parts: Split, *, wait: bool = True) -> Path | None:
         """The finished cell of an arm on a fold, made or reused; see `fit_cell`."""
-        learn, made_from = {"svm": self._svm, "maps": self._stage_one, "merged": self._stage_two}[arm.stage](arm, parts)
+        learn, made_from = {"svm": self._svm, "maps": self._stage_one, "merged": self._stage_two}[arm.stage](
+            arm, parts
+        )
         settings = arm.settings
         network = self._network(settings)
         use = {
@@ -215,7 +241,7 @@ class Experiment:
             "options": to_mapping(settings)["model"].get(settings.model.classifier, {}),
             "sample": settings.data.sample,
             "margin": settings.data.margin,
-            "depth": settings.data.depth,
+            "depth": self._records.depth,
             "for_processing": settings.data.for_processing,
         }
         return fit_cell(
@@ -287,7 +313,7 @@ class Experiment:
 
         return learn, {"features": key}
 
-    def _map_learner(self, arm: Arm, parts: Split) -> tuple[MapLearner, str]:
+    def _map_learner(self, arm: Arm, parts: Split) -> MapLearner:
         settings = arm.settings
         made = self._representations(settings)
         module = classifier_module(settings.model.classifier)
@@ -310,7 +336,6 @@ class Experiment:
         if not channels:  # the maps are those of any fold, their normalisation is not
             bags = make()
         options = getattr(settings.model, settings.model.classifier, None)
-        pair = {name: getattr(settings.loss, name) for name in PAIR_LOSS}
 
         def build(seed: int):
             from flax import nnx
@@ -318,25 +343,24 @@ class Experiment:
             return module.build(bags.shape, options, rngs=nnx.Rngs(seed))
 
         group = settings.loss.two_pass_batches if _two_pass(arm) else 1
-        learner = MapLearner(
+        return MapLearner(
             bags,
             maps,
             self._samples.labels,
             build=build,
-            objective=OBJECTIVES[arm.objective](**pair),
+            objective=OBJECTIVES[arm.objective](**_pair(settings)),
             training=settings.training,
             group=group,
             say=self._say,
             track=self._track,
         )
-        return learner, made.key
 
     def _stage_one(self, arm: Arm, parts: Split):
-        learner, key = self._map_learner(arm, parts)
+        key = self._representations(arm.settings).key
 
         def learn(folder: Path, seed: int) -> Scored:
             name = f"{arm.name} fold {parts.fold}"
-            found = learner.learn(parts, folder, seed=seed, name=name)
+            found = self._map_learner(arm, parts).learn(parts, folder, seed=seed, name=name)
             arrays = arrays_of(found.model, "classifier/")
             return Scored(found.scores, found.out_of_fold, arrays, {"epoch": found.epoch}, found.inner_auc)
 
@@ -346,45 +370,43 @@ class Experiment:
         from mammojax.representations.scan import record_plans
 
         settings = arm.settings
-        base, key = self._map_learner(base_arm(arm), parts)
         network = self._network(settings)
-        pair = {name: getattr(settings.loss, name) for name in PAIR_LOSS}
-        learner = MergedLearner(
-            self._records,
-            self._samples.labels,
-            base,
-            network=network,
-            plans=record_plans(self._records, network, **inputs.reading(settings)),
-            objective=OBJECTIVES[arm.objective](**pair),
-            training=settings.training,
-            finetune=settings.finetune,
-            augmentation=inputs.augmentation(settings),
-            intensity=settings.model.intensity,
-            precision=settings.model.precision,
-            workers=settings.scan.workers,
-            say=self._say,
-            track=self._track,
-        )
 
         def learn(folder: Path, seed: int) -> Scored:
+            learner = MergedLearner(
+                self._records,
+                self._samples.labels,
+                self._map_learner(base_arm(arm), parts),
+                network=network,
+                plans=record_plans(self._records, network, **inputs.reading(settings)),
+                objective=OBJECTIVES[arm.objective](**_pair(settings)),
+                training=settings.training,
+                finetune=settings.finetune,
+                augmentation=inputs.augmentation(settings),
+                intensity=settings.model.intensity,
+                precision=settings.model.precision,
+                workers=settings.scan.workers,
+                say=self._say,
+                track=self._track,
+            )
             found = learner.learn(parts, folder, seed=seed, name=f"{arm.name} fold {parts.fold}")
             return Scored(
-                found.scores, found.out_of_fold, arrays_of(found.model), {"epoch": found.epoch}, found.inner_auc
+                found.scores,
+                found.out_of_fold,
+                arrays_of(found.model),
+                {"epoch": found.epoch},
+                found.inner_auc,
             )
 
-        return learn, {"representations": key}
+        return learn, {"representations": self._representations(settings).key}
 
 
 PAIR_LOSS = ("pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature")
 
 
+def _pair(settings: Settings) -> dict:
+    return {name: getattr(settings.loss, name) for name in PAIR_LOSS}
+
+
 def _two_pass(arm: Arm) -> bool:
     return "auc" in arm.objective and arm.settings.loss.pairs == "two_pass"
-
-
-def by_arm(run: Run) -> Mapping[str, list[Cell]]:
-    """The cells of every arm."""
-    found: dict[str, list[Cell]] = {arm.name: [] for arm in run.arms}
-    for cell in run.cells:
-        found[cell.arm.name].append(cell)
-    return found

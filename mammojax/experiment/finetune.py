@@ -75,7 +75,9 @@ class MergedLearner:
         for k, (fitted, watched) in enumerate(parts.inner):
             where = folder / WORK / f"inner_{k}"
             label = f"{name}, inner fold {k + 1} of {len(parts.inner)}"
-            classifier = self._stage_one.inner_model(parts, k, where / "start", seed=seed, epoch=base.epoch, name=label)
+            classifier = self._stage_one.inner_model(
+                parts, k, where / "start", seed=seed, epoch=base.epoch, name=label
+            )
             curve = self._fit(classifier, fitted, watched, where, stream(here, "inner", k), label).curve
             curves.append(curve)
             aucs.append({e: auc(scores, self._labels[watched]) for e, scores in curve.items()})

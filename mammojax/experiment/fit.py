@@ -51,7 +51,12 @@ class Neighbours:
 def recipe(arm: Arm, seed: int) -> dict:
     """All settings that a cell of this arm depends on, by path: equal for the cells of one row of the table."""
     tree = to_mapping(arm.settings)
-    kept = {"stage": arm.stage, "objective": arm.objective, "seed": seed, "data.sample": tree["data"]["sample"]}
+    kept = {
+        "stage": arm.stage,
+        "objective": arm.objective,
+        "seed": seed,
+        "data.sample": tree["data"]["sample"],
+    }
     sections = {
         "svm": (),
         "maps": ("model", "training"),
@@ -94,9 +99,14 @@ def fit_cell(
     score, dicts with what predictions.csv says of a record. labels: int[samples].
     """
     arm_recipe = recipe(arm, seed)
-    numbers = {name: np.asarray(value).tolist() for name, value in (("train", parts.train), ("held_out", parts.held_out))}
+    numbers = {
+        name: np.asarray(value).tolist()
+        for name, value in (("train", parts.train), ("held_out", parts.held_out))
+    }
     inner = [watched.tolist() for _, watched in parts.inner]
-    key = stages.key(recipe=arm_recipe, made_from=made_from, **numbers, inner=inner, repeat=parts.repeat, form=FORM)
+    key = stages.key(
+        recipe=arm_recipe, made_from=made_from, **numbers, inner=inner, repeat=parts.repeat, form=FORM
+    )
 
     def make(folder: Path) -> dict:
         # the same stream for every arm: equal starts, equal order of the samples
@@ -111,7 +121,11 @@ def fit_cell(
             out_of_fold.append(platt.log_odds(inside))
             held_out.append(outside if len(networks) == 1 else platt.log_odds(outside))
         scores = np.mean(held_out, axis=0)
-        final = calibrations[0] if len(networks) == 1 else fit_platt(np.mean(out_of_fold, axis=0), labels[parts.train])
+        final = (
+            calibrations[0]
+            if len(networks) == 1
+            else fit_platt(np.mean(out_of_fold, axis=0), labels[parts.train])
+        )
         arrays = {f"network_{k}/{name}": v for k, n in enumerate(networks) for name, v in n.arrays.items()}
         facts = {
             **use,
@@ -122,7 +136,9 @@ def fit_cell(
         }
         saved.save_arrays(folder / MODEL_FILE, arrays, facts)
         write_json(folder / CALIBRATION_FILE, final.to_json())
-        selection = [{"chosen": n.chosen, "candidates": {str(c): v for c, v in n.candidates.items()}} for n in networks]
+        selection = [
+            {"chosen": n.chosen, "candidates": {str(c): v for c, v in n.candidates.items()}} for n in networks
+        ]
         write_json(folder / "selection.json", selection)
         write_predictions(folder / PREDICTIONS_FILE, rows(parts.held_out), scores, final, parts)
         return {
@@ -143,12 +159,18 @@ def cells_folder(directory: Path) -> Path:
     return Path(directory) / "cells"
 
 
-def _read_out(arm: Arm, network: Scored, parts: Split, neighbours: Neighbours) -> tuple[Readout, np.ndarray, np.ndarray]:
+def _read_out(
+    arm: Arm, network: Scored, parts: Split, neighbours: Neighbours
+) -> tuple[Readout, np.ndarray, np.ndarray]:
     """(read-out, of the out-of-fold scores, of the held-out scores). Partners are of the same patient, hence in one fold."""
     inside = _near(neighbours, parts.train)
     views = Readout(views=arm.settings.model.views == "mean")
     readout = readout_of(arm.settings.model, views(network.out_of_fold, *inside))
-    return readout, readout(network.out_of_fold, *inside), readout(network.scores, *_near(neighbours, parts.held_out))
+    return (
+        readout,
+        readout(network.out_of_fold, *inside),
+        readout(network.scores, *_near(neighbours, parts.held_out)),
+    )
 
 
 def _near(neighbours: Neighbours, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -38,6 +38,7 @@ def prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet
         Path(data.prepared or Path(settings.run) / "prepared"),
         labels=data.labels,
         margin=data.margin,
+        depth=data.depth,
         for_processing=data.for_processing,
         options=options,
         workers=os.cpu_count() if data.workers < 0 else data.workers,
@@ -68,7 +69,9 @@ def reading(settings: Settings) -> dict:
     return {"map": model.map, "np_": model.np, "scale": settings.scan.scale, "max_side": model.max_side}
 
 
-def represented(settings: Settings, records: RecordSet, net, *, say: Callable, track: Callable) -> Representations:
+def represented(
+    settings: Settings, records: RecordSet, net, *, say: Callable, track: Callable
+) -> Representations:
     """The representation cache of these settings, made or reused."""
     import jax
 

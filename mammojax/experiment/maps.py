@@ -90,7 +90,9 @@ class MapLearner:
     def inner_model(self, parts: Split, k: int, folder: Path, *, seed: int, epoch: int, name: str):
         """The network of inner fold k at an epoch, fitted again, in evaluation mode: what stage two starts from there."""
         fitted, watched = parts.inner[k]
-        return self._fit(fitted, watched, folder, stream(seed, "inner", k), self._training.epochs, name, epoch).model
+        return self._fit(
+            fitted, watched, folder, stream(seed, "inner", k), self._training.epochs, name, epoch
+        ).model
 
     def _model(self, seed: int):
         model = self._build(seed)

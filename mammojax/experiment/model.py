@@ -48,21 +48,30 @@ class Model:
 
         read = [read_arrays(stages.verified(Path(folder), MODEL_FILE)) for folder in folders]
         self._cells = [facts for _, facts in read]
-        self.facts = {k: v for k, v in self._cells[0].items() if k not in ("readouts", "calibrations", "calibration")}
+        self.facts = {
+            k: v for k, v in self._cells[0].items() if k not in ("readouts", "calibrations", "calibration")
+        }
         for folder, facts in zip(folders, self._cells):
             differing = [name for name, value in self.facts.items() if facts.get(name) != value]
             if differing:
-                raise UserError(f"{folder} is of another model: it differs in {', '.join(differing)}; choose one run")
+                raise UserError(
+                    f"{folder} is of another model: it differs in {', '.join(differing)}; choose one run"
+                )
         facts = self.facts
         self.network = load_backbone(
-            facts["backbone"], tap=facts["tap"], weights=weights or facts["weights"] or None, seed=facts["seed"]
+            facts["backbone"],
+            tap=facts["tap"],
+            weights=weights or facts["weights"] or None,
+            seed=facts["seed"],
         )
         if self.network.identity != facts["network"]:
             raise UserError(
                 f"the weights of {facts['backbone']} are not those that the model was trained with "
                 f"(identity {self.network.identity}, expected {facts['network']}); give their file with --weights"
             )
-        self._arrays = [self._by_network(arrays, len(f["calibrations"])) for (arrays, _), f in zip(read, self._cells)]
+        self._arrays = [
+            self._by_network(arrays, len(f["calibrations"])) for (arrays, _), f in zip(read, self._cells)
+        ]
         self.stage = facts["stage"]
         self._networks = [[self._built(a) for a in cell] for cell in self._arrays]
 
@@ -77,7 +86,9 @@ class Model:
     @property
     def key(self) -> str:
         """Changes with anything that a score depends on."""
-        digest = [float(np.sum(v, dtype=np.float64)) for cell in self._arrays for a in cell for v in a.values()]
+        digest = [
+            float(np.sum(v, dtype=np.float64)) for cell in self._arrays for a in cell for v in a.values()
+        ]
         return stages.key(facts=self._cells, sums=[repr(v) for v in digest])
 
     @property
@@ -95,9 +106,13 @@ class Model:
         if self.stage == "svm":
             return LinearScorer(**arrays)
         facts = self.facts
-        kinds = {"paper": tree.tree.Paper, "mil": tree.tree.Mil, "pooled": tree.tree.Pooled}
+        kinds = {"paper": tree.Paper, "mil": tree.Mil, "pooled": tree.Pooled}
         kind = kinds.get(facts["classifier"])
-        options = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["options"].items()}) if kind else None
+        options = (
+            kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["options"].items()})
+            if kind
+            else None
+        )
         channels = self.network.channels * (2 if facts["contrast"] in ("channels", "both") else 1)
         module = classifier_module(facts["classifier"])
         side = facts["reading"]["np_"] if facts["reading"]["map"] == "grid" else None
@@ -135,7 +150,9 @@ class Model:
             return Evidence(np.asarray(logits, np.float32), cells)
         rows, columns = plan_cells(plan)
         values = self._scan(pixels, plan)[0, :rows, :columns]
-        kept = rounded(values, self.facts["cache"]).astype(np.float32)  # what the cache of the run would give back
+        kept = rounded(values, self.facts["cache"]).astype(
+            np.float32
+        )  # what the cache of the run would give back
         return Evidence(kept, cells)
 
     def _scan(self, pixels, plan) -> np.ndarray:
@@ -172,7 +189,9 @@ class Model:
                 else:
                     logits = np.asarray([self._logit(net, evidence, chosen, partner) for chosen in samples])
                 read = Readout(**facts["readouts"][k])(logits, *near)
-                cell.append(read if len(networks) == 1 else Platt.from_json(facts["calibrations"][k]).log_odds(read))
+                cell.append(
+                    read if len(networks) == 1 else Platt.from_json(facts["calibrations"][k]).log_odds(read)
+                )
             found.append(Platt.from_json(facts["calibration"]).log_odds(np.mean(cell, axis=0)))
         return np.mean(found, axis=0)
 
@@ -222,4 +241,3 @@ def _once(model: Model, name, make):
     if name not in held:
         held[name] = make()
     return held[name]
-

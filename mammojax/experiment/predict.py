@@ -9,17 +9,19 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from scipy.special import expit
 
-from mammojax.datasets.samples import matched
+from mammojax.datasets.samples import other_view as other_views
+from mammojax.datasets.samples import partner as partners
+from mammojax.datasets.schema import tissue_share
 from mammojax.errors import UserError
 from mammojax.experiment.model import Evidence, Model
 from mammojax.images.geometry import Geometry
 from mammojax.images.reading.any_file import is_image_file
 from mammojax.images.reading.isolated import read_crops
-from mammojax.representations.tissue import shares
 from mammojax.runs.files import read_json, writing
 
 COLUMNS = (
@@ -47,7 +49,9 @@ def files_of(arguments: Iterable[str]) -> list[File]:
         if path.is_dir():
             inside = [p for p in sorted(path.rglob("*")) if p.is_file() and is_image_file(p)]
             if not inside:
-                raise UserError(f"{path} holds no DICOM, PNG, TIFF or PGM files; name files or another folder")
+                raise UserError(
+                    f"{path} holds no DICOM, PNG, TIFF or PGM files; name files or another folder"
+                )
             for p in inside:
                 found.setdefault(p.resolve(), (p.relative_to(path).as_posix(), p.as_posix()))
         else:
@@ -61,7 +65,11 @@ def files_of(arguments: Iterable[str]) -> list[File]:
 
 def _printable(name: str) -> str:
     """A name on one line, whatever bytes it has on disk."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8").translate({c: f"\\x{c:02x}" for c in range(32)})
+    return (
+        name.encode("utf-8", "backslashreplace")
+        .decode("utf-8")
+        .translate({c: f"\\x{c:02x}" for c in range(32)})
+    )
 
 
 def predict(
@@ -101,14 +109,21 @@ def predict(
                 with_ = "; ".join(files[usable[j]].name for j in sorted(others)) if model.reads_exams else ""
                 scores[usable[i]] = (float(value), with_)
     for i, (file, (facts_of, _)) in enumerate(zip(files, held)):
-        row = dict.fromkeys(COLUMNS, "") | {"file": file.name} | facts_of["row"] | {"reason": facts_of["reason"]}
+        row = (
+            dict.fromkeys(COLUMNS, "")
+            | {"file": file.name}
+            | facts_of["row"]
+            | {"reason": facts_of["reason"]}
+        )
         if i in scores:
             odds, with_ = scores[i]
             row |= {"score": repr(odds), "probability": repr(float(expit(odds))), "read_with": with_}
         yield row
 
 
-def cell_maps(model: Model, files: Sequence[File], work: Path) -> Iterator[tuple[int, np.ndarray, np.ndarray, Geometry]]:
+def cell_maps(
+    model: Model, files: Sequence[File], work: Path
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, Geometry]]:
     """(file number, cell scores float64[rows, columns] (NaN off the breast), cell centres float64[rows, columns, 2] in
     pixels of the crop, geometry to the original) of every file that `predict` has scored."""
     held = [_held(work, _digest(file.path)) for file in files]
@@ -118,7 +133,12 @@ def cell_maps(model: Model, files: Sequence[File], work: Path) -> Iterator[tuple
     for k, i in enumerate(usable):
         facts = held[i][0]
         plan = model.plan(tuple(facts["shape"]))
-        yield i, model.cell_scores(evidence, k, partner), plan.cell_centres(), Geometry.from_json(facts["row"]["geometry"])
+        yield (
+            i,
+            model.cell_scores(evidence, k, partner),
+            plan.cell_centres(),
+            Geometry.from_json(facts["row"]["geometry"]),
+        )
 
 
 def _digest(path: Path) -> str | None:
@@ -135,7 +155,7 @@ def _keep(work: Path, digest: str, model: Model, found) -> None:
         facts = {"reason": found, "row": {}}
     else:
         mammogram, crop = found
-        evidence = model.evidence(crop.image, crop.bits, shares(crop.mask))
+        evidence = model.evidence(crop.image, crop.bits, tissue_share(crop.mask))
         with writing(work / f"{digest}.npz") as file:
             np.savez(file, values=evidence.values, tissue=evidence.tissue)
         row = {f"box_{side}": getattr(crop.box, side) for side in ("top", "left", "height", "width")}
@@ -165,13 +185,32 @@ def _held(work: Path, digest: str | None) -> tuple[dict, Evidence | None]:
 def _exams(facts: Sequence[dict], level: str) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
     """(partner, other view, samples) of readable files, by the patient, side and view that they say."""
     films = [(f["patient"], f["row"]["laterality"], f["row"]["view"]) for f in facts]
-    partner, other_view = matched(films)
+    exams = _Films(films)
+    partner, other_view = partners(exams), other_views(exams)
     groups: dict = {}
     for i, (patient, side, _) in enumerate(films):
         key = (patient, side) if level == "breast" else patient
         alone = level == "image" or not patient or (level == "breast" and not side)
         groups.setdefault(("alone", i) if alone else key, []).append(i)
     return partner, other_view, list(groups.values())
+
+
+class _Films:
+    """New files as the rules for partners see records; a file without a patient has no exam."""
+
+    def __init__(self, films: Sequence[tuple[str, str, str]]):
+        names = {name: k for k, name in enumerate(dict.fromkeys(patient for patient, _, _ in films))}
+        alone = len(names)
+        self.patients = np.asarray(
+            [names[p] if p else alone + i for i, (p, _, _) in enumerate(films)], np.int64
+        )
+        self.records = [
+            SimpleNamespace(laterality=side, breast=side, breast_stated=bool(side), view=view)
+            for _, side, view in films
+        ]
+
+    def __len__(self) -> int:
+        return len(self.records)
 
 
 def _none(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -53,7 +53,9 @@ def fit_svm(features, labels, parts: Split, *, costs: Sequence[float] = COSTS) -
     """
     features, labels = np.asarray(features, float), np.asarray(labels)
     if features.ndim != 2 or len(features) != len(labels):
-        raise ValueError(f"expected features [n, f] with n labels, got {list(features.shape)} and {list(labels.shape)}")
+        raise ValueError(
+            f"expected features [n, f] with n labels, got {list(features.shape)} and {list(labels.shape)}"
+        )
     if not np.isfinite(features).all():
         broken = (~np.isfinite(features).all(axis=1)).sum()
         raise ValueError(f"{broken} of {len(features)} images have features that are not finite")

@@ -29,8 +29,9 @@ class Crop:
 
     image: uint16[h, w], values in [0, 2**bits - 1]. box: in the original. geometry: maps the crop to the
     original. flipped: whether columns were reversed. side: "left" or "right", where the chest wall lies in
-    the original. mask_fraction: share of the original's pixels that the breast mask covers. warnings: what
-    a reader should know.
+    the original. mask_fraction: share of the original's pixels that the breast mask covers. mask: bool[h, w],
+    True on the breast, the mask by which pixels were cleared; all True where none was believed. warnings:
+    what a reader should know.
     """
 
     image: np.ndarray
@@ -40,6 +41,7 @@ class Crop:
     flipped: bool
     side: str
     mask_fraction: float
+    mask: np.ndarray
     warnings: tuple[str, ...] = ()
 
 
@@ -82,8 +84,18 @@ def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
         image, mask, geometry = image[:, ::-1], mask[:, ::-1], geometry.flipped(box.width)
     if fraction >= _LEAST:
         image = _cleared(image, mask, reach=margin * max(box.height, box.width))
+    else:
+        mask = np.ones_like(mask)
     return Crop(
-        np.ascontiguousarray(image), mammogram.bits, box, geometry, flipped, side, fraction, tuple(warnings)
+        image=np.ascontiguousarray(image),
+        bits=mammogram.bits,
+        box=box,
+        geometry=geometry,
+        flipped=flipped,
+        side=side,
+        mask_fraction=fraction,
+        mask=np.ascontiguousarray(mask),
+        warnings=tuple(warnings),
     )
 
 

@@ -11,6 +11,8 @@ MAX_PIXELS = 100_000_000
 microns).
 """
 
+USUAL_DEPTHS = (8, 10, 12, 14, 16)  # bits of detectors and of their display values
+
 
 class Rejected(UserError):
     """A file that cannot be used. The message is the reason: no path (the caller knows the file), no
@@ -69,3 +71,8 @@ def check_values(count: int) -> None:
         raise Rejected("constant picture: all pixels have the same value")
     if count == 2:
         raise Rejected("a mask: the picture has two different values only")
+
+
+def usual_depth(maximum: int) -> int:
+    """The smallest usual depth (8, 10, 12, 14 or 16 bits) that holds a value, such as the largest of a data set."""
+    return next(bits for bits in USUAL_DEPTHS if maximum < 2**bits)

@@ -5,6 +5,7 @@ under SNM3.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 VIEW_CODES = {
@@ -45,7 +46,23 @@ MODIFIER_CODES = {
 CODE_SCHEMES = ("SCT", "SRT", "SNM3")
 
 VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "FB", "SIO", "ISO", "XCCL", "XCCM")
-_SIDES = {"L": "L", "LEFT": "L", "LT": "L", "R": "R", "RIGHT": "R", "RT": "R"}
+# sides as headers, tables and file names say them: English, Spanish, Portuguese, French, Italian, German and Dutch,
+# Danish, Norwegian and Swedish, Polish, Czech and Russian, Chinese and Japanese; without accents, see `_words`
+_LEFT = (
+    "L LEFT LT IZQUIERDA IZQUIERDO IZQ IZDA IZDO ESQUERDA ESQUERDO GAUCHE SINISTRA SINISTRO LINKS LINKE LINKER "
+    "VENSTRE VANSTER LEWA LEWY LEVA LEVY ЛЕВАЯ ЛЕВЫИ 左"
+)
+_RIGHT = (
+    "R RIGHT RT DERECHA DERECHO DCHA DCHO DIREITA DIREITO DROITE DROIT DESTRA DESTRO RECHTS RECHTE RECHTER "
+    "HOJRE HOYRE HOGER PRAWA PRAWY PRAVA PRAVY ПРАВАЯ ПРАВЫИ 右"
+)
+_SIDES = dict.fromkeys(_LEFT.split(), "L") | dict.fromkeys(_RIGHT.split(), "R")
+# short forms that mean other things elsewhere (DX is a modality, DER and SIN are words): believed alone in a field
+_SIDE_FIELDS = (
+    _SIDES
+    | dict.fromkeys(["I", "G", "S", "E", "SX", "SIN", "LI"], "L")
+    | dict.fromkeys(["D", "DX", "DER", "RE"], "R")
+)
 # one word may hold both: LCC, RMLO, LEFTCC
 _BOTH = re.compile(
     f"({'|'.join(sorted(_SIDES, key=len, reverse=True))})({'|'.join(sorted(VIEWS, key=len, reverse=True))})"
@@ -64,7 +81,18 @@ _UNUSABLE = {
 
 
 def _words(text: str) -> list[str]:
-    return [w for w in re.split(r"[^A-Z0-9]+", text.upper()) if w]
+    """Upper case, without accents, parted by anything but letters and digits."""
+    plain = unicodedata.normalize("NFKD", text.upper().replace("Ø", "O"))
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    return [w for w in re.split(r"[\W_]+", plain) if w]
+
+
+def side_of(field: str) -> str:
+    """ "L" or "R" by a header's or table's field of laterality, in any of the languages known; "" for all else."""
+    words = _words(field)
+    if len(words) == 1 and words[0] in _SIDE_FIELDS:
+        return _SIDE_FIELDS[words[0]]
+    return from_words(field)[0]
 
 
 def from_words(text: str) -> tuple[str, str]:
@@ -114,8 +142,13 @@ def from_patient_orientation(values: Iterable[str]) -> tuple[str, str]:
 
 
 def unusable_kind(text: str) -> str:
-    """What a description names that is no whole mammogram (magnification, spot compression, ...), or ""."""
-    return next((_UNUSABLE[word] for word in _words(text) if word in _UNUSABLE), "")
+    """What a description names that is no whole mammogram (magnification, spot compression, ...), or "".
+
+    A plain view taken together with a tomosynthesis says 2D beside it.
+    """
+    words = _words(text)
+    kinds = [_UNUSABLE[word] for word in words if word in _UNUSABLE]
+    return next((kind for kind in kinds if kind != "tomosynthesis" or "2D" not in words), "")
 
 
 def believed(what: str, claims: Iterable[tuple[str, str]]) -> tuple[str, str, list[str]]:

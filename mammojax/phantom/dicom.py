@@ -8,9 +8,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from pydicom.uid import (
 )
 
 from mammojax.errors import UserError
+from mammojax.images.reading.isolated import CRASHED, in_children
 from mammojax.phantom.screening_set import PhantomView, phantom_layouts, phantom_patient, pixel_spacing
 from mammojax.runs.files import read_json, write_json, writing
 from mammojax.seeds import stream
@@ -119,13 +118,12 @@ def _run(jobs: list[tuple], workers: int):
         for job in jobs:
             yield job[2], _write_patient(*job)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        pending = {pool.submit(_write_patient, *job): job[2] for job in jobs}
-        try:
-            for done in as_completed(pending):
-                yield pending[done], done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)  # an error or an interruption does not wait for the whole set
+    for i, made in in_children(_write_patient, jobs, workers=workers):  # they end with this process
+        if made == CRASHED:
+            raise RuntimeError(
+                f"the process that drew patient {jobs[i][2]} was killed; is there enough memory?"
+            )
+        yield jobs[i][2], made
 
 
 def _write_patient(

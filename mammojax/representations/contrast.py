@@ -43,7 +43,9 @@ def standardised(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) ->
     return np.clip((values - mean) / deviation, -LIMIT, LIMIT)
 
 
-def difference(own: np.ndarray, other: np.ndarray | None, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+def difference(
+    own: np.ndarray, other: np.ndarray | None, mean: np.ndarray, deviation: np.ndarray
+) -> np.ndarray:
     """float32[r, c, ch]: the smoothed standardised map minus that of the other breast; 0 where there is none.
 
     own: float32[r, c, ch]. other: float32[r', c', ch] of any size. mean, deviation: float32[ch], of the training set.

@@ -45,18 +45,23 @@ def record_plans(
 
     scale: of the crops before they are read. max_side: see `plan`; 0 for no limit.
     """
-    return [crop_plan((r.height, r.width), network, map=map, np_=np_, scale=scale, max_side=max_side) for r in records.records]
+    return [
+        crop_plan((r.height, r.width), network, map=map, np_=np_, scale=scale, max_side=max_side)
+        for r in records.records
+    ]
 
 
 def crop_plan(shape: tuple[int, int], network, *, map: str, np_: int, scale: float, max_side: int):
     """The plan of one crop of `shape`; see `record_plans`."""
-    from mammojax.models.plans import dense_plan, plan
-
     longest = max_side or None
     if map == "dense":
+        from mammojax.models.plans import dense_plan
+
         return dense_plan(shape, network.backbone, tap=network.tap, scale=scale, max_side=longest)
     if scale != 1.0:
         longest = min(longest or max(shape), max(1, round(scale * max(shape))))
+    from mammojax.models.plans import plan
+
     return plan(shape, network.backbone, np_, tap=network.tap, max_side=longest)
 
 
@@ -112,7 +117,9 @@ def scan_records(
     def make(folder: Path) -> dict:
         todo = [k for k in range(len(shards)) if not (folder / shard_name(k)).is_file()]
         if len(todo) < len(shards):
-            say(f"representations {stage_key}: {len(shards) - len(todo)} of {len(shards)} shards are there already")
+            say(
+                f"representations {stage_key}: {len(shards) - len(todo)} of {len(shards)} shards are there already"
+            )
         cells = sum(int(np.prod(plan_cells(plans[i]))) for k in todo for i in shards[k])
         size = cells * copies * (network.channels * CACHES[cache].itemsize + 1)
         say(f"representations {stage_key} take {size / 1e6:.0f} MB in {Path(directory)}")

@@ -20,7 +20,9 @@ def covered(tissue: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
     """
     high = overlaps(rows[:, 0], rows[:, 1], tissue.shape[0])
     wide = overlaps(columns[:, 0], columns[:, 1], tissue.shape[1])
-    area = np.maximum(rows[:, 1] - rows[:, 0], 1e-9)[:, None] * np.maximum(columns[:, 1] - columns[:, 0], 1e-9)
+    area = np.maximum(rows[:, 1] - rows[:, 0], 1e-9)[:, None] * np.maximum(
+        columns[:, 1] - columns[:, 0], 1e-9
+    )
     return high @ (tissue / 255.0) @ wide.T / area
 
 
@@ -52,12 +54,3 @@ def cell_edges(plan) -> tuple[np.ndarray, np.ndarray]:
         return sides[0], sides[1]
     windows = plan.cell_windows()
     return windows[:, 0, [0, 2]], windows[0, :, [1, 3]].T
-
-
-def shares(mask: np.ndarray) -> np.ndarray:
-    """uint8[ceil(h/8), ceil(w/8)]: the mask bool[h, w] as a record keeps it, share of each block times 255."""
-    rows, columns = (-(-side // BLOCK) for side in mask.shape)
-    padded = np.zeros((rows * BLOCK, columns * BLOCK), np.float32)
-    padded[: mask.shape[0], : mask.shape[1]] = mask
-    share = padded.reshape(rows, BLOCK, columns, BLOCK).mean((1, 3))
-    return np.rint(255 * share).astype(np.uint8)

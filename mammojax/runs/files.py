@@ -70,8 +70,7 @@ def filling(folder: Path) -> Iterator[None]:
 def write_json(path: Path, value) -> None:
     """Writes `value` as indented JSON, whole or not at all."""
     with writing(path, "w") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-        file.write("\n")
+        file.write(_text(value))
 
 
 def read_json(path: Path):
@@ -84,10 +83,35 @@ def read_json(path: Path):
         raise UserError(f"{path} is not valid JSON ({error}); remove it and run the step again") from None
 
 
+def write_sealed(path: Path, value: dict) -> None:
+    """Writes a JSON object with its own checksum in it, under the name "seal"."""
+    value = json.loads(json.dumps(value))  # as it will be read: names are strings, tuples are lists
+    write_json(path, {**value, "seal": _seal(value)})
+
+
+def read_sealed(path: Path) -> dict | None:
+    """What `write_sealed` wrote, None unless the file is there and is that to the byte."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        value = json.loads(text)
+        seal = value.pop("seal")
+        return value if seal == _seal(value) and text == _text({**value, "seal": seal}) else None
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _text(value) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
+def _seal(value: dict) -> str:
+    return hashlib.sha256(_text(value).encode()).hexdigest()
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mammojax.errors import UserError
 from mammojax.runs import locks
-from mammojax.runs.files import PARTIAL, sha256_of, write_json, writing
+from mammojax.runs.files import PARTIAL, read_sealed, sha256_of, write_json, write_sealed, writing
 
 STAGE_FILE = "stage.json"
 WORK = "work"  # what `make` leaves in this folder of a stage is scratch: kept while it is unfinished, removed after
@@ -37,7 +37,7 @@ def key(**parts) -> str:
 
 def finished(folder: Path) -> dict | None:
     """The facts of the finished stage in `folder`, None if there is none."""
-    stage = _read(folder)
+    stage = read_sealed(Path(folder) / STAGE_FILE)
     return None if stage is None else stage["facts"]
 
 
@@ -86,7 +86,7 @@ def verified(folder: Path, name: str) -> Path:
     makes it again. UserError if the stage is not finished.
     """
     folder = Path(folder)
-    stage = _read(folder)
+    stage = read_sealed(folder / STAGE_FILE)
     if stage is None:
         raise UserError(f"{folder} is not finished; run the step that makes it first")
     fault = _file_fault(folder, name, stage["files"].get(name))
@@ -99,24 +99,11 @@ def verified(folder: Path, name: str) -> Path:
     raise Damaged(f"{fault}; {remedy}")
 
 
-def _read(folder: Path) -> dict | None:
-    """stage.json, None if it is absent or not whole."""
-    try:
-        stage = json.loads((Path(folder) / STAGE_FILE).read_text(encoding="utf-8"))
-        return stage if stage["seal"] == _seal(stage) else None
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _seal(stage: dict) -> str:
-    return key(**{name: value for name, value in stage.items() if name != "seal"})
-
-
 def _fault(folder: Path) -> str:
     """What is wrong with a finished stage, naming the file; "" if nothing is, or if it is not finished."""
     if not (folder / STAGE_FILE).exists():
         return ""
-    stage = _read(folder)
+    stage = read_sealed(folder / STAGE_FILE)
     if stage is None or stage["key"] != folder.name:
         return f"{folder / STAGE_FILE} is damaged"
     whole = sum(size for size, _ in stage["files"].values()) <= SMALL
@@ -162,8 +149,7 @@ def _finish(folder: Path, stage_key: str, facts: dict) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
         files[name.as_posix()] = [path.stat().st_size, sha256_of(path)]
-    stage = {"key": stage_key, "facts": facts, "files": files}
-    write_json(folder / STAGE_FILE, {**stage, "seal": _seal(stage)})
+    write_sealed(folder / STAGE_FILE, {"key": stage_key, "facts": facts, "files": files})
 
 
 def _set_aside(folder: Path) -> Path:

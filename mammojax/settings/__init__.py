@@ -15,10 +15,13 @@ from mammojax.settings.explain import explain
 from mammojax.settings.leaves import leaves
 from mammojax.settings.read import ArmChoice, chosen_arm, defaults, fields_from, replaced, to_mapping
 from mammojax.settings.rules import check_arms, check_names, check_rules, notes
-from mammojax.settings.tree import Settings
+from mammojax.settings.tree import Mil, Paper, Pooled, Settings
 
 __all__ = [
     "ArmChoice",
+    "Mil",
+    "Paper",
+    "Pooled",
     "Settings",
     "check_arms",
     "check_names",

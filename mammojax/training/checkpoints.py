@@ -1,86 +1,176 @@
-"""Orbax checkpoints that survive: the newest whole one is restored, a broken one is set aside and said."""
+"""Orbax checkpoints that survive: the newest whole one is restored, a damaged one is set aside and said.
 
-import contextlib
+Orbax notices neither a flipped byte nor, when it lists its steps, a missing file. So each step carries the size and
+sha256 of its files, written after Orbax has finished it; a step without them, or with a file that differs, is not used.
+"""
+
+import errno
 import logging
-import shutil
+import os
+import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from mammojax.errors import UserError
+from mammojax.runs.files import read_sealed, sha256_of, write_sealed
+
+SUMS = "checksums.json"
 
 
 class Checkpoints:
     """Saves and restores a pytree with some JSON facts, by step.
 
-    folder: created on the first save. keep: how many of the newest stay.
+    folder: created on the first save; one process at a time. keep: how many of the newest stay (at least 2: the newest
+    has no checksums yet when the oldest is removed).
     """
 
     def __init__(self, folder: Path, *, keep: int = 2):
         import orbax.checkpoint as ocp
 
+        logging.getLogger("absl").addFilter(_is_not_of_orbax)
+        logging.getLogger("asyncio").addFilter(_is_not_of_orbax)
         self._ocp = ocp
         self.folder = Path(folder).resolve()  # Orbax wants absolute paths
         self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
         self._manager = None
+        self._sealing: threading.Thread | None = None
+        self._failure: Exception | None = None
+
+    def save(self, step: int, tree, facts: dict) -> None:
+        """Saves asynchronously; the previous save is waited for.
+
+        Raises UserError if Orbax refuses the step, or if the previous one could not be written (full disk, ...).
+        """
+        self._wait()
+        args = self._ocp.args.Composite(
+            state=self._ocp.args.StandardSave(tree), facts=self._ocp.args.JsonSave(facts)
+        )
+        if self.folder.is_dir() and not os.access(
+            self.folder, os.W_OK
+        ):  # Orbax would wait ten minutes for its folder
+            self._tell(OSError(errno.EROFS, os.strerror(errno.EROFS)))
+        saved = self._open().save(step, args=args)
+        if not saved:
+            raise UserError(
+                f"checkpoint {step} in {self.folder} was not saved: a newer one is there; remove the folder "
+                f"or choose another run directory"
+            )
+        self._sealing = threading.Thread(target=self._seal, args=(self._manager, step))
+        self._sealing.start()
+
+    def restore(self, abstract, *, say: Callable[[str], None]):
+        """(step, tree, facts) of the newest whole checkpoint, None if there is none.
+
+        abstract: the tree with `jax.ShapeDtypeStruct` leaves. A step that is damaged, or holds another tree, is renamed
+        aside, said in one line, and the one before is tried.
+        """
+        self.close()
+        args = self._ocp.args.Composite(
+            state=self._ocp.args.StandardRestore(abstract), facts=self._ocp.args.JsonRestore()
+        )
+        for step in sorted(self._steps(), reverse=True):
+            fault = _fault(self.folder / str(step))
+            if not fault:
+                try:
+                    value = self._open().restore(step, args=args)
+                    return step, value["state"], value["facts"]
+                except (ValueError, KeyError, TypeError) as error:  # whole, but of another tree
+                    fault = f"it holds something else: {type(error).__name__}"
+                    self.close()
+            say(f"checkpoint {step} is broken ({fault}); it is set aside and the one before is used")
+            self._set_aside(step)
+        return None
+
+    def close(self) -> None:
+        """Waits for pending saves; UserError if one could not be written."""
+        try:
+            self._wait()
+        finally:
+            manager, self._manager = self._manager, None
+            if manager is not None:
+                try:
+                    manager.close()
+                except Exception as error:  # of the save that failed: Orbax tells every thread once
+                    self._tell(error)
 
     def _open(self):
         if self._manager is None:
             self._manager = self._ocp.CheckpointManager(self.folder, options=self._options)
         return self._manager
 
-    def save(self, step: int, tree, facts: dict) -> None:
-        """Saves asynchronously; the previous save is waited for. UserError if Orbax refuses the step."""
-        manager = self._open()
-        args = self._ocp.args.Composite(
-            state=self._ocp.args.StandardSave(tree), facts=self._ocp.args.JsonSave(facts)
-        )
-        if not manager.save(step, args=args):
-            raise UserError(
-                f"checkpoint {step} in {self.folder} was not saved: a newer one is there; remove the folder "
-                f"or choose another run directory"
-            )
-
-    def restore(self, abstract, *, say: Callable[[str], None]):
-        """(step, tree, facts) of the newest whole checkpoint, None if there is none.
-
-        abstract: the tree with `jax.ShapeDtypeStruct` leaves. Orbax lists a folder with missing files as a step and
-        then fails on it: such a folder is renamed aside, said in one line, and the one before is tried.
-        """
+    def _steps(self) -> list[int]:
         if not self.folder.is_dir():
-            return None
-        args = self._ocp.args.Composite(
-            state=self._ocp.args.StandardRestore(abstract), facts=self._ocp.args.JsonRestore()
-        )
-        while (step := self._open().latest_step()) is not None:
-            try:
-                with _quiet():
-                    value = self._open().restore(step, args=args)
-                return step, value["state"], value["facts"]
-            except (ValueError, KeyError, OSError, TypeError) as error:
-                say(
-                    f"checkpoint {step} is broken ({type(error).__name__}); it is set aside and the one before is used"
-                )
-                self.close()
-                broken = self.folder.parent / f"{self.folder.name}.broken-{step}"
-                shutil.rmtree(broken, ignore_errors=True)
-                (self.folder / str(step)).rename(broken)
-        return None
+            return []
+        return [int(p.name) for p in self.folder.iterdir() if p.name.isdecimal()]
 
-    def close(self) -> None:
-        """Waits for pending saves."""
-        if self._manager is not None:
-            self._manager.wait_until_finished()
-            self._manager.close()
-            self._manager = None
+    def _seal(self, manager, step: int) -> None:
+        """Writes the checksums of a step once Orbax has finished it; runs beside the training."""
+        try:
+            manager.wait_until_finished()
+            folder = self.folder / str(step)
+            sums = {
+                p.relative_to(folder).as_posix(): [p.stat().st_size, sha256_of(p)]
+                for p in sorted(folder.rglob("*"))
+                if p.is_file()
+            }
+            write_sealed(folder / SUMS, {"files": sums})
+        except Exception as error:  # told by the next save or close, in the thread that trains
+            self._failure = error
+
+    def _wait(self) -> None:
+        if self._sealing is not None:
+            self._sealing.join()
+            self._sealing = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            self._tell(failure)
+
+    def _tell(self, failure: Exception):
+        """Raises what a failed save is for the user: UserError where it was the disk, otherwise what Orbax raised."""
+        code = re.search(
+            r"os_error_code='(\d+)'", str(failure)
+        )  # tensorstore raises ValueError with this inside
+        if isinstance(failure, OSError):
+            reason = failure.strerror or str(failure)
+        elif code:
+            reason = os.strerror(int(code.group(1)))
+        else:
+            raise failure
+        whole = [step for step in self._steps() if (self.folder / str(step) / SUMS).is_file()]
+        kept = f"checkpoint {max(whole)} is whole" if whole else "there is none before it"
+        raise UserError(
+            f"cannot write a checkpoint in {self.folder}: {reason}; {kept}; free space and start again"
+        ) from failure
+
+    def _set_aside(self, step: int) -> None:
+        base = self.folder.with_name(f"{self.folder.name}.broken-{step}")
+        aside, number = base, 1
+        while aside.exists():
+            number += 1
+            aside = base.with_name(f"{base.name}.{number}")
+        (self.folder / str(step)).rename(aside)
 
 
-@contextlib.contextmanager
-def _quiet():
-    """Silences the page that asyncio prints when a restore fails."""
-    logger = logging.getLogger("asyncio")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _fault(folder: Path) -> str:
+    """What is wrong with the files of a step, "" if they are those that were written."""
+    sums = read_sealed(folder / SUMS)
+    if sums is None:
+        return f"{SUMS} is missing or damaged"
     try:
-        yield
-    finally:
-        logger.setLevel(before)
+        for name, (size, digest) in sums["files"].items():
+            path = folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != size or sha256_of(path) != digest:
+                return f"{name} is not what was written"
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
+    return ""
+
+
+def _is_not_of_orbax(record: logging.LogRecord) -> bool:
+    """Drops the pages that Orbax's threads and event loops log of a failure: it reaches the caller as an exception."""
+    return record.levelno < logging.ERROR or not (
+        "orbax" in record.pathname or "never retrieved" in record.getMessage()
+    )

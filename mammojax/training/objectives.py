@@ -100,7 +100,9 @@ class Mixed:
         return self.auc.buffers(samples)
 
 
-OBJECTIVES: dict[str, Callable[..., Objective]] = {  # of the options of the pair loss, which the others do not read
+OBJECTIVES: dict[
+    str, Callable[..., Objective]
+] = {  # of the options of the pair loss, which the others do not read
     "logistic": lambda **pair: Logistic(),
     "weighted_logistic": lambda **pair: WeightedLogistic(),
     "auc": lambda **pair: Auc(**pair),

@@ -92,6 +92,8 @@ def squared_distance(params, anchor=None) -> jax.Array:
     if anchor is None:
         anchor = jax.tree.map(lambda p: 0, params)
     terms = jax.tree.map(
-        lambda p, a: jnp.sum(jnp.square((p - a).astype(jnp.float32))) if is_kernel(p) else zero, params, anchor
+        lambda p, a: jnp.sum(jnp.square((p - a).astype(jnp.float32))) if is_kernel(p) else zero,
+        params,
+        anchor,
     )
     return sum(jax.tree.leaves(terms), zero)

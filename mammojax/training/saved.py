@@ -29,7 +29,9 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict]:
             facts = json.loads(file.metadata()["facts"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 no mapping
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is not a model of this program ({type(error).__name__}); train again") from error
+        raise UserError(
+            f"{path} is not a model of this program ({type(error).__name__}); train again"
+        ) from error
     broken = [name for name, value in arrays.items() if np.isnan(value).any()]
     if broken:
         raise UserError(f"{path} holds NaN in {broken[0]}; train again")

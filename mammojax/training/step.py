@@ -18,7 +18,9 @@ from mammojax import losses
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
 
-_PASSES = 0.1  # of a score: how far two passes may differ with bfloat16 products; other dropout differs by more
+_PASSES = (
+    0.1  # of a score: how far two passes may differ with bfloat16 products; other dropout differs by more
+)
 
 
 class Batch(NamedTuple):
@@ -83,7 +85,13 @@ class _Static:
 
 
 def start(
-    model: nnx.Module, optimizer: Optimizer, objective: Objective, *, labels, seed: int = 0, anchored: bool = False
+    model: nnx.Module,
+    optimizer: Optimizer,
+    objective: Objective,
+    *,
+    labels,
+    seed: int = 0,
+    anchored: bool = False,
 ):
     """(graph, TrainState) of a model at step 0. labels: int[n] of the training samples. anchored: decay pulls to the
     parameters that the model has now."""

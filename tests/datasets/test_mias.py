@@ -60,8 +60,23 @@ def test_packed_and_unpacked_archives_give_the_same_images_and_labels(tmp_path):
     assert [s.facts.abnormal for s in found] == [True, True, False, True, True]
     assert [s.patient for s in found] == ["mias-001", "mias-001", "mias-002", "mias-002", "mias-003"]
     assert not (tmp_path / "evil.pgm").exists() and not (tmp_path.parent / "evil.pgm").exists()
-    again = Mias.find(tmp_path / "work", tmp_path / "elsewhere")
+    (unpacked,) = (tmp_path / "work").iterdir()
+    again = Mias.find(unpacked, tmp_path / "elsewhere")
     assert [(s.file, s.facts) for s in again] == [(s.file, s.facts) for s in found]
+
+
+def test_another_archive_is_unpacked_anew_though_its_files_have_the_same_sizes(tmp_path):
+    archive_of(tmp_path)
+    first = Mias.find(tmp_path, tmp_path / "work")[0].path.read_bytes()
+    other = tmp_path / "other"
+    other.mkdir()
+    with tarfile.open(other / "all-mias.tar.gz", "w:gz") as tar:
+        for name, data in {"mdb001.pgm": pgm(8), "Info.txt": INFO.encode()}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    second = Mias.find(other, tmp_path / "work")[0].path.read_bytes()
+    assert first == pgm(7) and second == pgm(8)
 
 
 def test_an_image_without_file_and_a_file_without_line_are_both_listed(tmp_path):

@@ -66,6 +66,28 @@ def test_mask_box_and_crop_are_invariant_under_a_horizontal_flip(seed, middle, h
     np.testing.assert_array_equal(left.image, right.image)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_mask_of_a_crop_is_the_one_that_cleared_its_pixels(mirrored):
+    pixels, _ = drawn_film(base=600)
+    pixels = np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels
+    crop = crop_breast(Mammogram(pixels, 12))
+    assert crop.flipped is mirrored
+    mask = breast_mask(pixels, 12)[crop.box.slices]
+    np.testing.assert_array_equal(crop.mask, mask[:, ::-1] if mirrored else mask)
+    # film of 600 is nowhere 0 but where it was cleared, which is nowhere on the breast
+    cleared = crop.image == 0
+    assert cleared.any() and not (cleared & crop.mask).any()
+    distance = ndimage.distance_transform_edt(~crop.mask)
+    assert distance[cleared].min() > 0.02 * max(crop.mask.shape) / 1.1  # the box was grown by the margin
+
+
+def test_a_mask_that_is_not_believed_clears_nothing_and_excludes_nothing():
+    pixels = np.random.default_rng(0).integers(0, 20, (200, 150)).astype(np.uint16)
+    pixels[90:100, 60:70] = 4000
+    crop = crop_breast(Mammogram(pixels, 12))
+    assert "not believed" in crop.warnings[0] and crop.mask.all() and crop.mask.shape == crop.image.shape
+
+
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(0, 9000))
 def test_mask_and_box_are_invariant_under_offset_and_scale_of_the_values(seed, scale, offset):

@@ -2,7 +2,14 @@
 
 import pytest
 
-from mammojax.images.views import believed, from_file_name, from_patient_orientation, from_words
+from mammojax.images.views import (
+    believed,
+    from_file_name,
+    from_patient_orientation,
+    from_words,
+    side_of,
+    unusable_kind,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +26,17 @@ from mammojax.images.views import believed, from_file_name, from_patient_orienta
         ("LEFT and RIGHT CC", "", "CC"),
         ("CC or MLO", "", ""),
         ("mdb001", "", ""),
+        ("mama izquierda CC", "L", "CC"),
+        ("sein_droit_MLO", "R", "MLO"),
+        ("Brust links, CC", "L", "CC"),
+        ("rechts", "R", ""),
+        ("SINISTRA-MLO", "L", "MLO"),
+        ("destra", "R", ""),
+        ("højre CC", "R", "CC"),
+        ("vänster", "L", ""),
+        ("левая CC", "L", "CC"),
+        ("右 MLO", "R", "MLO"),
+        ("DX sin contraste der Brust CC", "", "CC"),
         ("calcification", "", ""),
         ("CLL RCCA", "", ""),
         ("", "", ""),
@@ -64,3 +82,28 @@ def test_patient_orientation_tells_side_and_view_of_standard_views(values, found
 def test_the_first_claim_that_says_something_is_believed():
     assert believed("view", [("a", ""), ("b", "CC"), ("c", "CC")]) == ("CC", "b", [])
     assert believed("view", [("a", "")]) == ("", "", [])
+
+
+@pytest.mark.parametrize(
+    ("field", "side"),
+    [
+        *(("L", "L"), ("r ", "R"), ("Izquierda", "L"), ("droite", "R"), ("D", "R"), ("I", "L"), ("Dx", "R")),
+        *(
+            ("LEFT BREAST", "L"),
+            ("RIGHT MLO", "R"),
+            ("B", ""),
+            ("U", ""),
+            ("bilateral", ""),
+            ("L/R", ""),
+            ("", ""),
+        ),
+    ],
+)
+def test_a_field_of_laterality_is_a_side_or_nothing_never_its_first_letter(field, side):
+    assert side_of(field) == side
+
+
+def test_a_plain_view_beside_a_tomosynthesis_is_no_tomosynthesis():
+    assert unusable_kind("L CC Tomo Projection") == "tomosynthesis"
+    assert unusable_kind("L CC 2D (TOMO combo)") == ""
+    assert unusable_kind("L CC 2D MAG") == "magnification"

@@ -1,19 +1,216 @@
 """The edge of the programs: help, and one clear line for whatever a user can get wrong."""
 
-import time
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
-from program import error_line, run
+from program import ROOT, error_line, run
+
+from launch.config_file import read_settings, split_flags
+from launch.tables import TABLES, names, tables
+from mammojax.errors import UserError
+from mammojax.settings import from_mapping, to_mapping
 
 
-@pytest.mark.parametrize("name", ["prepare", "scan", "train", "evaluate", "crossval", "predict"])
-def test_help_says_what_a_launcher_does_with_an_example_in_under_five_seconds(name):
-    start = time.monotonic()
-    done = run(f"launch.{name}", "--help")
-    assert time.monotonic() - start < 5
-    assert done.returncode == 0 and f"python -m launch.{name}" in done.stdout and not done.stderr
-    if name not in ("evaluate", "predict"):
-        assert "--config.training.epochs=" in done.stdout
+def python(program: str, *arguments: str):
+    """Runs lines of Python with the checkout on the path."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize("name", ["prepare", "scan", "train", "evaluate", "crossval", "predict", "plan"])
+def test_help_says_what_a_launcher_does_with_an_example_and_waits_for_no_jax(name):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", f"launch.{name}", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0 and f"python -m launch.{name}" in done.stdout
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("import time:") for line in lines), done.stderr
+    assert not {"jax", "numpy", "tensorflow_datasets"} & {line.rpartition("|")[2].strip() for line in lines}
+    commands = [
+        line for line in done.stdout.splitlines() if line.startswith("  python -m ")
+    ]  # to be copied whole
+    assert commands and max(len(line) for line in done.stdout.splitlines() if line not in commands) <= 100
+    if name in ("prepare", "scan", "train", "crossval"):
+        for part in ("--config=FILE", "--config.model.np=15  (from 1 to 256)", "one of logistic, "):
+            assert part in done.stdout
+
+
+def test_the_names_that_help_reads_from_source_are_those_of_the_tables():
+    from mammojax.datasets.builders import BUILDERS
+    from mammojax.datasets.labels import SCHEMES
+    from mammojax.models.backbones import BACKBONES
+
+    found = tables()
+    assert found["builders"] == tuple(BUILDERS)
+    assert found["label_schemes"] == tuple(SCHEMES)
+    assert found["backbones"] == tuple(BACKBONES)
+    assert {"logistic", "hinge"} <= set(found["surrogates"]) and {"bce", "auc"} <= set(found["arms"])
+    assert all(found.values()) and set(found) == set(TABLES)
+    with pytest.raises(LookupError):
+        names(ROOT / "launch" / "tables.py", "ABSENT")
+
+
+@pytest.mark.parametrize(
+    "typed, file, values, rest",
+    [
+        (["--config=a.py", "x.dcm"], "a.py", {}, ["x.dcm"]),
+        (["--config=a.py", "--config=b.py:c=d"], "b.py:c=d", {}, []),
+        (["--config", "a.py", "--fold=1"], "a.py", {}, ["--fold=1"]),
+        (["--config.seed=1", "--config=a.py", "--config.seed=2"], "a.py", {"seed": "2"}, []),
+        (["-config.training.clip", "-1"], None, {"training.clip": "-1"}, []),
+        (["--config.data.strict", "x"], None, {"data.strict": "true"}, ["x"]),
+        (
+            ["--config.data.source=a=b", "--config.data.labels="],
+            None,
+            {"data.source": "a=b", "data.labels": ""},
+            [],
+        ),
+        (["--", "--config.seed=1"], None, {}, ["--", "--config.seed=1"]),
+        (["--configuration=1", "--config.=1"], None, {}, ["--configuration=1", "--config.=1"]),
+        (
+            ["--config.crossval.arms=('bce','auc')", "--config.crossval.arms=('auc',)"],
+            None,
+            {"crossval.arms": "('auc',)"},
+            [],
+        ),
+    ],
+)
+def test_flags_are_told_from_arguments_and_the_last_of_several_counts(typed, file, values, rest):
+    assert split_flags(typed) == (file, values, rest)
+
+
+@pytest.mark.parametrize("typed", [["--config"], ["--config.seed"], ["--config.seed", "--config=a.py"]])
+def test_a_flag_without_its_value_is_told(typed):
+    with pytest.raises(UserError, match=f"{typed[0]} has no value; give {typed[0]}=VALUE"):
+        split_flags(typed)
+
+
+@pytest.mark.parametrize("name", ["default", "phantom", "mias", "folder"])
+def test_every_config_is_read_from_any_directory_and_opens_with_its_command(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = f"configs/{name}.py"
+    settings = read_settings(file, {"training.epochs": "40"})
+    assert settings.training.epochs == 40 and settings == from_mapping(to_mapping(settings))
+    assert f"python -m launch.crossval --config={file}" in (ROOT / file).read_text().split('"""')[1]
+
+
+def test_a_config_in_the_working_directory_comes_before_that_of_the_checkout(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mias.py").write_text(
+        "def get_config():\n    return {'training': {'epochs': 7}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert read_settings("configs/mias.py", {}).training.epochs == 7
+    assert read_settings(f"{ROOT}/configs/mias.py", {}).data.name == "mias"
+
+
+BEGINNING = "from configs import default\ndef get_config():\n    config = default.get_config()\n"
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        (
+            BEGINNING + "    config.training.epoch = 3\n    return config",
+            "did you mean config.training.epochs?",
+        ),
+        (BEGINNING + "    config.trainig.epochs = 3\n    return config", "line 4: AttributeError"),
+        (
+            BEGINNING + "    config.training.epochs = '3'\n    return config",
+            "config.training.epochs is '3'; expected a whole",
+        ),
+        (
+            BEGINNING + "    config.arms = {'mine': {'loss': {}}}\n    return config",
+            "config.arms.mine has no base",
+        ),
+        (BEGINNING, "get_config() gives NoneType; expected the config"),
+        ("def get_config():\n    return 1 / 0", "line 2: ZeroDivisionError: division by zero"),
+        ("raise SystemExit('enough')", "line 1: SystemExit: enough"),
+        ("import absent_module", "line 1: ModuleNotFoundError: No module named 'absent_module'"),
+        ("def get_config(:", "SyntaxError: "),
+        ("x = '\0'", "null bytes"),
+        ("config = 3", "it has no get_config(); see configs/default.py"),
+        ("def get_config(path):\n    return {}", "give it an argument: --config="),
+    ],
+)
+def test_a_config_file_that_is_wrong_is_one_line_with_its_place(text, line, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(UserError) as error:
+        read_settings(str(file), {})
+    assert f"--config={file}: " in str(error.value) and line in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("configs/none.py", "configs/none.py is absent; give a file such as those of configs/ (default, "),
+        ("configs", "configs is a folder; give a file"),
+        ("", "it is absent; give a file"),
+        ("README.md", "expected a Python file with get_config()"),
+        ("configs/mias.py:x", "it takes no argument"),
+        ("configs/rerun.py", "give it an argument: --config=configs/rerun.py:ARGUMENT"),
+        (
+            "configs/rerun.py:absent.json",
+            "absent.json cannot be read (No such file or directory); give the config.json",
+        ),
+        ("configs/rerun.py:README.md", "README.md is no JSON"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_one_line_with_the_remedy(name, line, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError) as error:
+        read_settings(name, {})
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_run_is_repeated_from_its_config_json_and_from_that_of_no_other_version(tmp_path):
+    import json
+
+    file = tmp_path / "config.json"
+    typed = {"crossval.arms": "bce,auc:loss.surrogate=hinge", "model.paper.filters": "8,8", "seed": "5"}
+    first = read_settings("configs/phantom.py", typed)
+    saved = to_mapping(first)
+    file.write_text(json.dumps(saved))
+    assert read_settings(f"configs/rerun.py:{file}", {}) == first
+    with pytest.raises(UserError, match="settings of a run are read with --config=configs/rerun.py:"):
+        read_settings(str(file), {})
+    for change, line in [
+        (
+            lambda tree: tree["training"].pop("decay"),
+            "lacks training.decay; it is no config.json of this version",
+        ),
+        (lambda tree: tree["training"].update(gone=1), "config.training.gone is no field"),
+        (
+            lambda tree: tree["training"].update(epochs=0),
+            "config.training.epochs is 0; expected a whole number",
+        ),
+        (
+            lambda tree: tree.update(training=3),
+            "lacks training.average, training.batch, training.checkpoint_every and others",
+        ),
+    ]:
+        tree = json.loads(json.dumps(saved))
+        change(tree)
+        file.write_text(json.dumps(tree))
+        with pytest.raises(UserError) as error:
+            read_settings(f"configs/rerun.py:{file}", {})
+        assert line in str(error.value)
+    file.write_text("[]")
+    with pytest.raises(UserError, match="it is no config.json"):
+        read_settings(f"configs/rerun.py:{file}", {})
 
 
 @pytest.mark.parametrize(
@@ -21,39 +218,46 @@ def test_help_says_what_a_launcher_does_with_an_example_in_under_five_seconds(na
     [
         (
             ["--config.training.epoch=3"],
-            "unknown field --config.training.epoch; did you mean training.epochs?",
+            "config.training.epoch is no field; did you mean config.training.epochs?",
         ),
-        (["--config.nonsense=3"], "unknown field --config.nonsense"),
-        (["--config.training.epochs=many"], "many"),
-        (["--config.crossval.arms=(1,2)"], "expected a tuple of str"),
-        (["--config=configs/none.py"], "configs/none.py"),
+        (
+            ["--config.training.learning_rate=-1"],
+            "config.training.learning_rate is -1.0; expected a number above 0",
+        ),
+        (["--config=configs/none.py"], "configs/none.py is absent"),
         (["--unknown=1"], "Unknown command line flag 'unknown'"),
+        (["--config.crossval.arms=('auc','svm')"], "config.crossval.arms holds 'svm'; expected some of"),
+        (["--config.data.name=ddsm"], "config.data.name is 'ddsm'; expected one of phantom, mias, folder"),
+        (
+            ["--config.model.backbone=resnet"],
+            "config.model.backbone is 'resnet'; expected one of efficientnet_lite0",
+        ),
+        (["--config.loss.surrogate=cubic"], "config.loss.surrogate is 'cubic'; expected one of logistic"),
         (["training.epochs=3"], "unexpected argument"),
-        (["--config.training.epochs=0"], "config.training.epochs is 0"),
-        (["--config=configs/mias.py"], "config.data.source is empty"),
-        (["--config=configs/mias.py", "--config.data.source=absent"], "absent is not mini-MIAS"),
-        (
-            ["--config=configs/mias.py", "--config.data.source=tests"],
-            "tests is not mini-MIAS: Info.txt is absent",
-        ),
-        (["--config=configs/folder.py", "--config.data.source=absent"], "absent is not a folder"),
-        (["--config.crossval.arms=('auc','svm')"], "unknown arm 'svm'"),
-        (["--config.data.name=ddsm"], "unknown data set 'ddsm'; known are phantom, mias, folder"),
-        (["--config.model.backbone=resnet"], "unknown backbone 'resnet'"),
-        (["--config.training.schedule=step"], "training.schedule is 'step'"),
-        (["--config.loss.pairs=some"], "loss.pairs is 'some'"),
-        (["--config.loss.surrogate=cubic"], "cubic"),
-        (
-            ["--config.model.precision=float16"],
-            "config.model.precision is 'float16'; expected one of float32, bfloat16",
-        ),
-        (["--config.scan.cache=int8"], "config.scan.cache is 'int8'"),
-        (["--config.finetune.frozen=19"], "config.finetune.frozen is 19; efficientnet_lite0 has 18 layers"),
-        (["--config.finetune.microbatches=-1"], "config.finetune.microbatches is -1"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line_and_not_exit_code_0(tmp_path, flags, says):
-    assert says in error_line(run("launch.crossval", f"--config.run={tmp_path / 'run'}", *flags))
+def test_what_flags_show_is_one_line_before_anything_is_made(tmp_path, flags, says):
+    folder = tmp_path / "run"
+    assert says in error_line(run("launch.prepare", f"--config.run={folder}", *flags, cwd=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (["--config=configs/mias.py"], "config.data.source is empty"),
+        (["--config=configs/mias.py", "--config.data.source=absent"], "absent is not mini-MIAS"),
+        (["--config=configs/folder.py", "--config.data.source=absent"], "absent is not a folder"),
+    ],
+)
+def test_what_only_the_data_show_is_one_line(tmp_path, flags, says):
+    assert says in error_line(run("launch.prepare", f"--config.run={tmp_path / 'run'}", *flags))
+
+
+def test_what_only_the_network_shows_is_one_line_before_anything_is_prepared(tmp_path):
+    done = run("launch.crossval", f"--config.run={tmp_path / 'run'}", "--config.finetune.frozen=19")
+    assert "config.finetune.frozen is 19; efficientnet_lite0 has 18 layers" in error_line(done)
+    assert not list(tmp_path.iterdir())
 
 
 def test_programs_without_a_run_say_which_flag_is_missing(tmp_path):
@@ -65,3 +269,51 @@ def test_programs_without_a_run_say_which_flag_is_missing(tmp_path):
 def test_a_run_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
     assert "cannot write" in error_line(run("launch.prepare", f"--config.run={tmp_path / 'file'}"))
+
+
+LAUNCHER = """
+import errno, os, signal, sys, time
+from launch import command_line
+def main(settings, arguments):
+    print(type(settings).__name__, settings.training.epochs, arguments)
+    {body}
+command_line.run(main, config="configs/default.py")
+"""
+
+
+def test_main_gets_checked_settings_and_the_other_arguments():
+    done = python(
+        LAUNCHER.format(body="pass"), "--config.training.epochs=2", "a", "--config.training.epochs=3"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Settings 3 ['a']\n", "")
+
+
+@pytest.mark.parametrize(
+    "number, code, word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_a_signal_ends_a_program_with_one_line_and_its_exit_code(number, code, word):
+    done = python(LAUNCHER.format(body=f"os.kill(os.getpid(), {int(number)}); time.sleep(30)"))
+    assert done.returncode == code
+    assert done.stderr == f"error: {word}; the same command goes on where it was\n"
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        ("OSError(errno.ENOSPC, 'x', 'a/b.npy')", "a/b.npy: the disk is full; make room"),
+        (
+            "OSError(errno.EROFS, 'x', 'a/b.npy')",
+            "a/b.npy: it cannot be written to (read-only); give another folder",
+        ),
+        ("PermissionError(errno.EACCES, 'x', 'a')", "a: permission denied"),
+        ("RuntimeError('INTERNAL: write failed: No space left on device')", "the disk is full"),
+        ("ValueError('x') from OSError(errno.EDQUOT, 'x', 'c')", "c: the quota is used up"),
+    ],
+)
+def test_a_full_or_read_only_target_is_one_line(error, line):
+    assert line in error_line(python(LAUNCHER.format(body=f"raise {error}")))
+
+
+def test_an_error_of_our_own_keeps_its_traceback():
+    done = python(LAUNCHER.format(body="raise FileNotFoundError(errno.ENOENT, 'No such file', 'x')"))
+    assert done.returncode == 1 and "Traceback" in done.stderr

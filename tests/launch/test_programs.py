@@ -187,7 +187,7 @@ def test_a_network_scores_a_training_file_as_it_did_in_its_own_run(finished, tmp
     folder, _ = finished
     with (folder / "arms/auc/fold_1/predictions.csv").open(newline="") as file:
         row = next(csv.DictReader(file))
-    (path,) = (folder / "dicom").rglob(row["record"] + ".dcm")
+    (path,) = (folder / "dicom").rglob(row["record"])
     crop = crop_breast(read_mammogram(path.read_bytes(), path.name))
     scores = load_model(folder, "auc").scores(crop.image, crop.bits)
     # batch size 1 against the run's batches: float32 sums are reordered, a few units in the last place

@@ -6,8 +6,8 @@ import numpy as np
 
 from mammojax.benchmarks.loss import peers as loss_peers
 from mammojax.benchmarks.loss.reference import reference, relative_errors
-from mammojax.benchmarks.timing import Unavailable, available_bytes, best_of, device_name, memory_growth
 from mammojax.benchmarks.tables import bytes_text, seconds_text
+from mammojax.benchmarks.timing import Unavailable, available_bytes, best_of, device_name, memory_growth
 
 WRONG = 1e-2  # a relative error from which a program is said to compute something else
 SEEN = 16 * 2**20  # bytes: a process grows by less for other reasons, and allocators keep what they have

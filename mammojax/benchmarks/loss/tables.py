@@ -1,8 +1,8 @@
 """The tables of the loss benchmark in Markdown: what must hold, the sweep, an epoch, and what was skipped."""
 
 from mammojax.benchmarks.loss.figures import fitted_slope
-from mammojax.losses import choose_implementation
 from mammojax.benchmarks.tables import bytes_text, markdown_table, seconds_text, versions
+from mammojax.losses import choose_implementation
 
 
 def _by_size(rows: list[dict], show) -> str:

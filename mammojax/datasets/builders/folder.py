@@ -1,36 +1,29 @@
-"""A folder of pictures and a CSV, the form of the paper's private IMG set; any column can be mapped by flag."""
+"""A folder of pictures and a CSV, the form of the paper's private IMG set; any column can be mapped."""
 
-import csv
-import io
+import os
+import posixpath
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from mammojax.datasets.builder import MammogramBuilder
-from mammojax.datasets.labels import Facts
+from mammojax.datasets.labels import facts_of
+from mammojax.datasets.listing import printable
+from mammojax.datasets.patients import placeholders
 from mammojax.datasets.record import Source
+from mammojax.datasets.table import Row, Table, find_table, read_table
+from mammojax.datasets.words import side_of, view_of
 from mammojax.errors import UserError
 from mammojax.images.reading.any_file import is_image_file
 
-_TRUE = {"1", "1.0", "true", "yes", "y", "positive", "pos", "malignant", "cancer"}
-_FALSE = {"0", "0.0", "false", "no", "n", "negative", "neg", "benign", "normal"}
-
-
-def _truth(text: str) -> int | None:
-    text = text.strip().lower()
-    return 1 if text in _TRUE else 0 if text in _FALSE else None
-
-
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV with `,` or `;`, with or without a byte-order mark; fields stripped."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        text = path.read_text(encoding="latin-1")
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    return [
-        {(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)} for row in rows
-    ]
+HEADER = "header"  # as the name of the patient's column: every patient is taken from the files' headers
+_LIKELY = {  # names that other tables give to the columns, without case, blanks and punctuation
+    "path": ("filename", "file", "filepath", "image", "imageid", "imagepath", "imagefile", "picture"),
+    "patient": ("patientid", "patientno", "case", "caseid", "subject", "subjectid", "study", "studyid"),
+    "label": ("labels", "pathology", "classification", "class", "cancer", "malignant", "diagnosis", "target"),
+    "birads": ("birad", "breastbirads", "assessment", "biradsassessment", "biradscategory"),
+}
 
 
 class Folder(MammogramBuilder):
@@ -39,7 +32,7 @@ class Folder(MammogramBuilder):
     SCHEMES = ("label", "birads_4_vs_2", "birads_4_vs_3", "malignant", "abnormal")
     HOW = (
         "give a folder with the pictures (DICOM, PNG, TIFF, PGM) and a CSV in it with the columns path, patient and "
-        "label or birads (other names: --config.data.folder.<field>=<column>)"
+        "label or birads (other names: data.folder.<field>=<column>)"
     )
 
     @staticmethod
@@ -56,58 +49,168 @@ class Folder(MammogramBuilder):
         view: str,
         split: str,
         keep_split: str,
+        workers: int = 0,
+        track: Callable | None = None,
+        say: Callable | None = None,
     ) -> list[Source]:
         """See `MammogramBuilder.find`.
 
-        csv: name of the CSV in the folder, "" to take the only one. path ... split: names of its columns; optional
-        ones may be absent. keep_split: if set, only rows with this value in the split column are listed.
+        csv: name of the CSV in the folder, "" to take the only one. path ... split: names of its columns; those of
+        side, view and split may be absent, and one of label and birads. patient: `HEADER` takes the headers' patients.
+        keep_split: if set, only rows with this value in the split column are listed.
         """
         if not source.is_dir():
             raise UserError(f"{source} is not a folder; {Folder.HOW}")
-        tables = [source / csv] if csv else sorted(source.glob("*.csv"))
-        if len(tables) != 1 or not tables[0].is_file():
-            what = f"{csv} is absent" if csv else f"{len(tables)} CSV files"
-            raise UserError(f"{source}: {what}, one CSV expected; name it with --config.data.folder.csv")
-        rows = _read_rows(tables[0])
-        columns = set(rows[0]) if rows else set()
-        if path not in columns or not {label, birads} & columns:
+        file = find_table(source, csv)
+        table = read_table(file)
+        asked = {"path": path, "patient": patient, "label": label, "birads": birads}
+        columns = {field: table.column(name) for field, name in asked.items()}
+        columns |= {"laterality": table.column(laterality), "view": table.column(view)}
+        if patient == HEADER:
+            columns["patient"] = ""
+        if not columns["path"] or not (columns["label"] or columns["birads"]):
+            raise UserError(_no_columns(file, table, asked))
+        if not columns["patient"] and patient != HEADER:
             raise UserError(
-                f"{tables[0]} has the columns {', '.join(sorted(columns)) or 'none'}; expected {path}, "
-                f"{patient} and {label} or {birads}; map them with --config.data.folder.<field>"
+                f"{_no_columns(file, table, asked)}. Patients are taken from the headers with "
+                f"data.folder.patient={HEADER}"
             )
-        found, listed = [], set()
-        root = source.resolve()
-        for row in rows:
-            name = row[path].replace("\\", "/")
-            file = (root / name).resolve()
-            listed.add(file)
-            if keep_split and row.get(split, "") != keep_split:
-                continue
-            missing = ""
-            if not file.is_relative_to(root):
-                missing = "the path leads out of the folder"
-            elif not file.is_file():
-                missing = "listed in the CSV, but the file is absent"
-            truth = _truth(row.get(label, ""))
-            found.append(
-                Source(
-                    file=name,
-                    path=file,
-                    patient=row.get(patient, ""),
-                    laterality=row.get(laterality, "").upper()[:1],
-                    view=row.get(view, "").upper(),
-                    facts=Facts(
-                        birads=row.get(birads) or None,
-                        label=truth,
-                        malignant=None if truth is None else bool(truth),
-                        abnormal=None if truth is None else bool(truth),
-                    ),
-                    missing=missing,
-                )
-            )
-        for file in sorted(root.rglob("*")):
-            if file not in listed and file.is_file() and is_image_file(file):
-                found.append(
-                    Source(file=file.relative_to(root).as_posix(), path=file, patient="", facts=None)
-                )
+        rows = _kept(file, table, split, keep_split)
+        pictures = _Pictures(source, table.encoding)
+        found = [_source(row, columns, file, pictures) for row in rows]
+        if columns["patient"]:
+            _refuse_nobody(file, columns["patient"], found)
+        listed = {pictures.find(row.values[columns["path"]])[0] for row in table.rows}
+        for other in pictures.all():
+            name = other.relative_to(source).as_posix()
+            if name not in listed:
+                found.append(Source(file=name, path=other, patient="", facts=None))
         return found
+
+
+def _source(row: Row, columns: dict[str, str], table: Path, pictures: "_Pictures") -> Source:
+    values = {field: row.values.get(column, "") for field, column in columns.items()}
+    warnings = []
+    side, view = side_of(values["laterality"]), view_of(values["view"])
+    for what, word, value in (("laterality", values["laterality"], side), ("view", values["view"], view)):
+        if word and not value:
+            warnings.append(f"{what} {printable(word)[:40]!r} in the table is not understood")
+    if values["path"]:
+        name, missing = pictures.find(values["path"])
+        if not missing and row.surplus:
+            missing = "its row has more fields than the table has columns"
+    else:
+        name, missing = f"{table.name}, line {row.line}", "a row without a path"
+    return Source(
+        file=name,
+        path=pictures.root / name,
+        patient=values["patient"],
+        laterality=side,
+        view=view,
+        facts=facts_of(printable(values["label"]), printable(values["birads"])),
+        missing=missing,
+        warnings=tuple(warnings),
+    )
+
+
+class _Pictures:
+    """Finds the pictures that a table names, below a folder."""
+
+    def __init__(self, root: Path, encoding: str):
+        self.root, self._encoding = root, encoding
+        self._by_stem: dict[str, list[str]] | None = None
+
+    def find(self, written: str) -> tuple[str, str]:
+        """(name below the folder, "") or (name, why there is no such file).
+
+        The name is taken as written, in other Unicode forms, or, for one without suffix as in INbreast's table, as the
+        only picture of that name or whose name goes on with `_`.
+        """
+        name = posixpath.normpath(written.replace("\\", "/"))
+        if posixpath.isabs(name):
+            name = os.path.relpath(name, self.root.absolute())
+        if name == ".." or name.startswith("../"):
+            return written, "the path leads out of the folder"
+        composed = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
+        for spelling in (name, *composed, *self._foreign(name)):
+            if os.path.isfile(self.root / spelling):
+                return spelling, ""
+        if os.path.isdir(self.root / name):
+            return name, "listed in the CSV, but it is a folder"
+        fitting = [] if "/" in name else self._stems().get(name.casefold(), [])
+        if len(fitting) == 1:
+            return fitting[0], ""
+        if fitting:
+            return name, f"listed in the CSV, and {len(fitting)} files fit its name; give the suffix"
+        return name, "listed in the CSV, but the file is absent"
+
+    def _foreign(self, name: str) -> list[str]:
+        """The name in the bytes of a table that is no UTF-8."""
+        if self._encoding.startswith("utf"):
+            return []
+        return [os.fsdecode(name.encode(self._encoding))]
+
+    def _stems(self) -> dict[str, list[str]]:
+        if self._by_stem is None:
+            self._by_stem = {}
+            for path in self.all():
+                stem = path.stem.casefold()
+                for key in {stem, stem.partition("_")[0]}:
+                    self._by_stem.setdefault(key, []).append(path.relative_to(self.root).as_posix())
+        return self._by_stem
+
+    def all(self) -> list[Path]:
+        """Every picture below the folder; hidden files (such as `._film.dcm`) are none."""
+        found = sorted(self.root.rglob("*"))
+        return [path for path in found if not path.name.startswith(".") and is_image_file(path)]
+
+
+def _kept(file: Path, table: Table, split: str, keep_split: str) -> list[Row]:
+    """The rows of the split that is asked for; UserError, naming the splits that are there, if there are none."""
+    if not keep_split:
+        return list(table.rows)
+    column = table.column(split)
+    if not column:
+        raise UserError(
+            f"{file} has no column {split}, which the split {keep_split} is asked for in; it has "
+            f"{', '.join(table.columns)}; name it with data.folder.split"
+        )
+    kept = [row for row in table.rows if row.values[column].casefold() == keep_split.casefold()]
+    if not kept:
+        there = Counter(row.values[column] or "(empty)" for row in table.rows).most_common(5)
+        raise UserError(
+            f"no row of {file} has {keep_split} in the column {column}; it holds "
+            f"{', '.join(f'{printable(value)[:40]} ({n} rows)' for value, n in there)}; choose with data.folder.keep_split"
+        )
+    return kept
+
+
+def _refuse_nobody(file: Path, column: str, found: list[Source]) -> None:
+    """UserError if pictures have no patient, or a word that stands for nobody: it would join different women."""
+    there = [source for source in found if not source.missing]
+    nobody = placeholders([source.patient for source in there])
+    if nobody:
+        words = Counter(there[i].patient or "empty" for i in nobody).most_common(3)
+        raise UserError(
+            f"the column {column} of {file} names no patient for {len(nobody)} of {len(there)} pictures "
+            f"({', '.join(printable(word)[:40] for word, _ in words)}; first {printable(there[nobody[0]].file)}); "
+            f"fill it, or take all patients from the files' headers with data.folder.patient={HEADER}"
+        )
+
+
+def _no_columns(file: Path, table: Table, asked: dict[str, str]) -> str:
+    """What the table has, what was expected, and which columns are likely meant."""
+    plain = {"".join(filter(str.isalnum, column.casefold())): column for column in table.columns}
+    likely = []
+    for field, name in asked.items():
+        if table.column(name) or name == HEADER:
+            continue
+        column = next((plain[key] for key in (field, *_LIKELY[field]) if key in plain), "")
+        if column:
+            likely.append(f"data.folder.{field}={column!r}")
+    there = ", ".join(printable(c)[:40] for c in table.columns[:20]) or "none"
+    hint = f"it looks like {' '.join(likely)}" if likely else "map them with data.folder.<field>=<column>"
+    return (
+        f"{file} has the columns {there}; expected {asked['path']}, {asked['patient']} and {asked['label']} or "
+        f"{asked['birads']}; {hint}"
+    )

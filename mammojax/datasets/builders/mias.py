@@ -1,14 +1,18 @@
 """mini-MIAS (Suckling et al. 1994): 322 digitised films, 8 bits, 200 micron pixels, MLO, both breasts of 161 patients."""
 
+import functools
 import re
 import tarfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import Facts
 from mammojax.datasets.record import Source
 from mammojax.errors import UserError
-from mammojax.runs.files import writing
+from mammojax.runs.files import sha256_of, writing
+from mammojax.runs.stages import key, made
 
 _LINE = re.compile(r"^(mdb(\d{3}))\s+([FGD])\s+(CALC|CIRC|SPIC|MISC|ARCH|ASYM|NORM)\b(.*)$")
 _SIZE = 1024  # pixels a side, clipped or padded by the publishers
@@ -39,23 +43,19 @@ def read_info(text: str) -> dict[str, list[dict]]:
     return images
 
 
-def _unpack(archive: Path, folder: Path) -> Path:
-    """Unpacks the pictures and Info.txt of the published archive, flat, skipping what is there; nothing else."""
+def _unpack(archive: Path, folder: Path) -> dict:
+    """Unpacks the pictures and Info.txt of the published archive, flat, and nothing else; the facts of the stage."""
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
                 name = Path(member.name).name
-                wanted = re.fullmatch(r"mdb\d{3}\.pgm|Info\.txt", name)
-                if not (wanted and member.isfile()):
+                if not (re.fullmatch(r"mdb\d{3}\.pgm|Info\.txt", name) and member.isfile()):
                     continue
-                target = folder / name
-                if target.exists() and target.stat().st_size == member.size:
-                    continue
-                with writing(target) as file:
+                with writing(folder / name) as file:
                     file.write(tar.extractfile(member).read())
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise UserError(f"{archive} cannot be unpacked ({error}); download it again") from error
-    return folder
+    return {"archive": archive.name}
 
 
 class Mias(MammogramBuilder):
@@ -68,12 +68,25 @@ class Mias(MammogramBuilder):
     )
 
     @staticmethod
-    def find(source: Path, workspace: Path) -> list[Source]:
+    def find(
+        source: Path,
+        workspace: Path,
+        *,
+        workers: int = 0,
+        track: Callable | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> list[Source]:
         """See `MammogramBuilder.find`. Images 2k-1 and 2k are the two breasts of patient k; laterality is not taken
         from the film number, since the films' mirrored lettering contradicts Info.txt."""
         archive = source if source.is_file() else source / "all-mias.tar.gz"
         if archive.is_file():
-            source = _unpack(archive, workspace)
+            source = made(
+                workspace,
+                key(archive=sha256_of(archive), form=1),
+                functools.partial(_unpack, archive),
+                what=f"{archive.name}, unpacked,",
+                say=say,
+            )
         info = next((p for p in (source / "Info.txt", source / "info.txt") if p.is_file()), None)
         pictures = sorted(source.glob("mdb*.pgm")) if source.is_dir() else []
         if info is None or not pictures:

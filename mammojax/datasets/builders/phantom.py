@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from mammojax.datasets.builder import MammogramBuilder
@@ -9,7 +11,9 @@ from mammojax.datasets.labels import Facts
 from mammojax.datasets.record import Source
 from mammojax.errors import UserError
 from mammojax.phantom.dicom import write_phantom_set
-from mammojax.runs.stages import finish, is_finished, key
+from mammojax.runs.stages import key, made
+
+_OWN = re.compile(r"\.?[0-9a-f]{16}(\.|$)")  # a set, its lock, or a damaged one that was set aside
 
 
 class Phantom(MammogramBuilder):
@@ -30,40 +34,30 @@ class Phantom(MammogramBuilder):
         width: int,
         difficulty: float,
         workers: int = 0,
-        track=None,
+        track: Callable | None = None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> list[Source]:
         """See `MammogramBuilder.find`. Makes the files under `source` unless this very set is there already.
 
         prevalence: share of patients with a malignant lesion. difficulty: 0 (obvious) to 1 (invisible).
         """
-        made_by = key(
-            patients=patients,
-            prevalence=prevalence,
-            seed=seed,
-            height=height,
-            width=width,
-            difficulty=difficulty,
-            form=1,
-        )
-        folder = source / made_by
-        if not is_finished(folder, made_by):
-            foreign = source.exists() and any(
-                not p.name.isalnum() or len(p.name) != 16 for p in source.iterdir()
-            )
-            if foreign:
-                raise UserError(f"{source} holds other files than phantoms; {Phantom.HOW}")
-            write_phantom_set(
-                folder,
-                patients=patients,
-                prevalence=prevalence,
-                seed=seed,
-                height=height,
-                width=width,
-                difficulty=difficulty,
-                workers=workers,
-                progress=track,
-            )
-            finish(folder, made_by)
+        made_with = {
+            "patients": patients,
+            "prevalence": prevalence,
+            "seed": seed,
+            "height": height,
+            "width": width,
+            "difficulty": difficulty,
+        }
+
+        def make(folder: Path) -> dict:
+            write_phantom_set(folder, **made_with, workers=workers, progress=track)
+            return made_with
+
+        if source.exists() and any(not _OWN.match(p.name) for p in source.iterdir()):
+            raise UserError(f"{source} holds other files than phantoms; {Phantom.HOW}")
+        made_key = key(**made_with, form=1)
+        folder = made(source, made_key, make, what=f"phantom set {made_key}", say=say)
         with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         return [

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from mammojax.images.mammogram import MAX_PIXELS, Mammogram, Rejected
-from mammojax.images.reading.dicom import read_dicom, starts_as_dicom
+from mammojax.images.reading.dicom import read_dicom
+from mammojax.images.reading.elements import starts_as_dicom
 from mammojax.images.reading.raster import read_raster
 
 IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".tif", ".tiff", ".pgm")
@@ -24,20 +25,21 @@ _OTHERS = (
 
 
 def read_mammogram(
-    data: bytes, name: str, *, for_processing: str = "log", max_pixels: int = MAX_PIXELS
+    data: bytes, name: str, *, for_processing: str = "log", max_pixels: int = MAX_PIXELS, depth: int = 0
 ) -> Mammogram:
     """The mammogram in a DICOM, PNG, TIFF or PGM file at full bit depth.
 
     data: the file's bytes. name: its name or path, for guesses at side and view only. for_processing: "log"
-    or "refuse" raw detector images of DICOM files. max_pixels: larger declared sizes are rejected. Raises
-    Rejected, whose message is the reason, for any file that is none of these or cannot be used.
+    or "refuse" raw detector images of DICOM files. max_pixels: larger declared sizes are rejected. depth: bits of
+    16-bit rasters that do not state their own, 0 where nobody knows (see `read_raster`). Raises Rejected, whose
+    message is the reason, for any file that is none of these or cannot be used.
     """
     if not data:
         raise Rejected("empty file")
     if (
         data.startswith(_RASTER_STARTS) and data[128:132] != b"DICM"
     ):  # a preamble may hold anything, TIFF included
-        return read_raster(data, name, max_pixels=max_pixels)
+        return read_raster(data, name, max_pixels=max_pixels, depth=depth)
     if starts_as_dicom(data[:132]):
         return read_dicom(data, name=name, for_processing=for_processing, max_pixels=max_pixels)
     for start, reason in _OTHERS:

@@ -4,15 +4,12 @@ Order: identify, reject what is no whole single-frame mammogram, check the decla
 `greyscale.display_table` (sign and BitsStored, padding found, modality, VOI, inversion, padding painted).
 """
 
-import io
 import logging
 import warnings as python_warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
@@ -28,6 +25,7 @@ from mammojax.images.mammogram import (
 )
 from mammojax.images.reading import header as dicom_header
 from mammojax.images.reading.codestream import declared_size
+from mammojax.images.reading.elements import read_elements
 from mammojax.images.reading.greyscale import display_table
 
 _GDCM, _OPENJPEG = "python-gdcm", "pylibjpeg and pylibjpeg-openjpeg"
@@ -44,89 +42,17 @@ _PLUG_INS = {
     uid.HTJ2KLossless: _OPENJPEG,
     uid.HTJ2KLosslessRPCL: _OPENJPEG,
 }
-_USED = (
-    "SOPClassUID",
-    "Modality",
-    "PresentationIntentType",
-    "SeriesDescription",
-    "ProtocolName",
-    "PatientID",
-    "ImageLaterality",
-    "Laterality",
-    "ViewPosition",
-    "ViewCodeSequence",
-    "ViewModifierCodeSequence",
-    "PatientOrientation",
-    "EstimatedRadiographicMagnificationFactor",
-    "BreastImplantPresent",
-    "BurnedInAnnotation",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "NominalScannedPixelSpacing",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "ModalityLUTSequence",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "PresentationLUTShape",
-    "PixelIntensityRelationship",
-    "PixelIntensityRelationshipSign",
+
+_KNOWN = (
+    "MONOCHROME1",
+    "MONOCHROME2",
+    "RGB",
+    "PALETTE COLOR",
+    "YBR_FULL",
+    "YBR_FULL_422",
+    "YBR_ICT",
+    "YBR_RCT",
 )
-"""All elements that are looked at but the pixels; nothing else of a header leaves this module."""
-_EXPLICIT_VR = {
-    b"AE",
-    b"AS",
-    b"AT",
-    b"CS",
-    b"DA",
-    b"DS",
-    b"DT",
-    b"FL",
-    b"FD",
-    b"IS",
-    b"LO",
-    b"LT",
-    b"OB",
-    b"OW",
-    b"PN",
-    b"SH",
-    b"SL",
-    b"SQ",
-    b"SS",
-    b"ST",
-    b"TM",
-    b"UI",
-    b"UL",
-    b"UN",
-    b"US",
-    b"UT",
-}
-
-
-def starts_as_dicom(head: bytes) -> bool:
-    """Whether a file whose first bytes (132 or more) these are is DICOM, with the preamble or without."""
-    if head[128:132] == b"DICM":
-        return True
-    if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 16:  # a file starts in group 0002 or 0008
-        return False
-    explicit = head[4:6] in _EXPLICIT_VR
-    return explicit or (
-        head[2:4] in (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00")
-        and int.from_bytes(head[4:8], "little") < 1024
-    )
 
 
 def read_dicom(
@@ -139,24 +65,25 @@ def read_dicom(
     larger declared sizes are rejected before memory is taken. The bits of the result: see
     `greyscale.display_table`.
 
-    Laterality is believed in the order ImageLaterality, Laterality, words of SeriesDescription and
-    ProtocolName, file name, PatientOrientation; view in the order ViewCodeSequence, ViewPosition,
+    Laterality is believed in the order ImageLaterality, Laterality, ViewPosition, words of SeriesDescription
+    and ProtocolName, file name, PatientOrientation; view in the order ViewCodeSequence, ViewPosition,
     PatientOrientation, words, file name. Contradictions become warnings. Raises Rejected, with the reason,
     for what cannot be used.
     """
     if for_processing not in ("log", "refuse"):
         raise ValueError(f"for_processing is 'log' or 'refuse', got {for_processing!r}")
     with _silent_pydicom():
-        header, syntax = _parse(data, max_pixels)
+        warnings: list[str] = []
+        header, syntax = read_elements(data, max_pixels, warnings)
         try:
             dicom_header.check_kind(header)
             high_bit = _check_pixel_module(header, syntax, max_pixels)
         except (TypeError, ValueError, AttributeError) as error:  # an element of a wrong type or form
             raise Rejected(f"malformed header ({type(error).__name__})") from None
-        warnings = dicom_header.flags(header)
-        table = display_table(header, for_processing=for_processing, high_bit=high_bit)
+        warnings += dicom_header.flags(header)
         codes = _decode(header, syntax, max_pixels)
-        present = values_present(codes)[: table.values.size]
+        present = values_present(codes)[: 2**header.BitsAllocated]
+        table = display_table(header, for_processing=for_processing, high_bit=high_bit, present=present)
         seen = present & ~table.padding
         check_values(int(seen.sum()))
         if int(np.unique(table.values[seen]).size) < 2:
@@ -192,46 +119,6 @@ def _silent_pydicom() -> Iterator[None]:
         log.disabled = before
 
 
-def _parse(data: bytes, max_pixels: int) -> tuple[Dataset, uid.UID]:
-    """(data set, transfer syntax). A foreign file can make a parser raise anything: all of it is a
-    rejection.
-    """
-    try:
-        preamble = data[128:132] == b"DICM"
-        if preamble:
-            _check_inflated(data, max_pixels)
-        header = pydicom.dcmread(io.BytesIO(data), force=not preamble)
-        for keyword in _USED:
-            header.get(keyword)  # elements are parsed when they are first asked for
-        syntax = header.file_meta.get("TransferSyntaxUID")
-        if syntax is None:
-            implicit, little = header.original_encoding
-            syntax = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
-            syntax = syntax if little else uid.ExplicitVRBigEndian
-            header.file_meta.TransferSyntaxUID = syntax
-        return header, uid.UID(syntax)
-    except (Rejected, MemoryError):
-        raise
-    except Exception as error:
-        raise Rejected(f"not a readable DICOM file ({type(error).__name__}); it may be truncated") from None
-
-
-def _check_inflated(data: bytes, max_pixels: int) -> None:
-    """Rejects a deflated data set that would inflate to more than a picture of `max_pixels` needs."""
-    length = int.from_bytes(data[140:144], "little") if data[132:136] == b"\x02\0\0\0" else 0
-    if uid.DeflatedExplicitVRLittleEndian.encode() not in data[132 : 144 + (length or 4096)]:
-        return
-    if not length:
-        raise Rejected("a deflated file whose header does not tell where it ends")
-    limit, size, body = 2 * max_pixels + 2**24, 0, data[144 + length :]
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    while body and not inflater.eof:
-        size += len(inflater.decompress(body, 2**24))
-        body = inflater.unconsumed_tail
-        if size > limit:
-            raise Rejected(f"the deflated data set is larger than {limit} bytes when inflated")
-
-
 def _check_pixel_module(header: Dataset, syntax: uid.UID, max_pixels: int) -> int:
     """The top bit of stored values within a code; raises Rejected for pixels that are absent or not grey."""
     if "PixelData" not in header:
@@ -242,22 +129,25 @@ def _check_pixel_module(header: Dataset, syntax: uid.UID, max_pixels: int) -> in
     samples = int(header.get("SamplesPerPixel") or 1)
     if photometric not in ("MONOCHROME1", "MONOCHROME2") or samples != 1:
         raise Rejected(
-            f"{samples} samples a pixel, {photometric[:16] or 'no photometric interpretation'}; "
+            f"{samples} samples a pixel, {photometric if photometric in _KNOWN else 'no known interpretation'}; "
             "expected one sample, MONOCHROME1 or MONOCHROME2"
         )
     allocated, stored = (int(header.get(name) or 0) for name in ("BitsAllocated", "BitsStored"))
     encapsulated = syntax.is_encapsulated
     high_bit = stored - 1 if encapsulated or header.get("HighBit") is None else int(header.HighBit)
-    if allocated not in (8, 16) or not 1 <= stored <= high_bit + 1 <= allocated:
+    if allocated not in (8, 16) or not (1 <= stored <= allocated and 0 <= high_bit < allocated):
         raise Rejected(
             f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high_bit}; "
             "expected 8 or 16 bits allocated and the stored bits within"
         )
-    if not encapsulated and len(header.PixelData) < rows * columns * allocated // 8:
-        raise Rejected(
-            f"truncated: {len(header.PixelData)} bytes of pixels, {rows} x {columns} pixels of "
-            f"{allocated} bits declared"
-        )
+    if not encapsulated:
+        expected, found = rows * columns * allocated // 8, len(header.PixelData)
+        told = f"{found} bytes of pixels, {rows} x {columns} pixels of {allocated} bits declared"
+        if found < expected:
+            raise Rejected(f"truncated: {told}")
+        if header.PixelData[expected:].strip(b"\0"):
+            raise Rejected(f"more pixels than declared: {told}")
+        header.PixelData = header.PixelData[:expected]  # zeros up to an even length or a sector's
     return high_bit
 
 
@@ -266,7 +156,8 @@ def _decode(header: Dataset, syntax: uid.UID, max_pixels: int) -> np.ndarray:
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
-        raise Rejected(f"transfer syntax {syntax.name[:64]} is not supported") from None
+        told = syntax.name if syntax in uid.UID_dictionary else "without a known name"
+        raise Rejected(f"transfer syntax {told} is not supported") from None
     remedy = _PLUG_INS.get(syntax, "")
     if not decoder.is_available:
         raise Rejected(
@@ -308,5 +199,6 @@ def _check_codestream(header: Dataset, rows: int, columns: int, max_pixels: int)
             f"the compressed picture is {size[0]} x {size[1]} with {size[2]} components, the "
             f"header says {rows} x {columns}"
         )
-    if b"\xff\xd9" not in codestream[-64:]:
+    # zeros may follow, to an even length or to a sector's; an end marker may be followed by a few bytes more
+    if b"\xff\xd9" not in codestream.rstrip(b"\0")[-64:]:
         raise Rejected("truncated: the compressed picture has no end marker")

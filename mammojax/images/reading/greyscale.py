@@ -12,7 +12,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 from scipy.special import expit
 
-from mammojax.images.mammogram import Rejected
+from mammojax.images.mammogram import Rejected, usual_depth
+from mammojax.images.reading.stored_bits import stored_bits
 
 _CURVE_BITS = (
     16  # of windows and logarithms: their output is real, and 16 bits keep apart what the file keeps apart
@@ -33,11 +34,14 @@ class DisplayTable:
     warnings: list[str]
 
 
-def display_table(header: Dataset, *, for_processing: str, high_bit: int) -> DisplayTable:
+def display_table(
+    header: Dataset, *, for_processing: str, high_bit: int, present: np.ndarray
+) -> DisplayTable:
     """The table that turns the codes of a file's pixels into display values, larger for denser tissue.
 
     header: the file's data set. for_processing: "log" turns raw detector images into log exposure, "refuse"
-    raises Rejected for them. high_bit: the top bit of the stored value within a code. Codes are unsigned,
+    raises Rejected for them. high_bit: the top bit of the stored value within a code, by the header. present:
+    bool[2**BitsAllocated], the codes that occur; `stored_bits` holds the header against them. Codes are unsigned,
     BitsAllocated wide.
 
     Bits of the result: a VOI LUT keeps its own depth (the whole output range of the table, whatever part is
@@ -46,9 +50,19 @@ def display_table(header: Dataset, *, for_processing: str, high_bit: int) -> Dis
     given, not the depth. Raises Rejected for elements that cannot be carried out.
     """
     rules, warnings = [], []
-    stored = _stored_values(header, high_bit)
-    padding = _padding(header, stored, warnings)
-    levels, low, high, bits = _modality(header, stored, rules)
+    codes = np.arange(2**header.BitsAllocated)
+    ends = _padding_ends(header)
+    whole = _within(np.where(codes >= codes.size // 2, codes - codes.size, codes), ends)
+    if not header.get("PixelRepresentation", 0):
+        whole = _within(codes, ends)
+    field = stored_bits(header, present=present, high_bit=high_bit, padding=whole, warnings=warnings)
+    stored = field.values(codes)
+    padding = _within(stored, ends)
+    if ends and not stored.min() <= ends[0] <= ends[1] <= stored.max():
+        # written with bits beyond BitsStored, against the standard: then the whole code is meant
+        padding = whole
+        warnings.append("PixelPaddingValue is no stored value; compared with the bits above BitsStored too")
+    levels, low, high, bits = _modality(header, stored, field.bits, rules, warnings)
     first = header.get("PhotometricInterpretation") == "MONOCHROME1"
     if _is_raw(header):
         if for_processing == "refuse":
@@ -90,39 +104,29 @@ def _number(header: Dataset, name: str, default: float | None = None) -> float |
     return number
 
 
-def _stored_values(header: Dataset, high_bit: int) -> np.ndarray:
-    """int64[2**BitsAllocated]: the stored value of every code; bits outside the stored ones are ignored."""
-    bits = header.BitsStored
-    stored = (np.arange(2**header.BitsAllocated) >> (high_bit + 1 - bits)) & (2**bits - 1)
-    if header.get("PixelRepresentation", 0):
-        stored = np.where(stored >= 2 ** (bits - 1), stored - 2**bits, stored)
-    return stored
-
-
-def _padding(header: Dataset, stored: np.ndarray, warnings: list[str]) -> np.ndarray:
-    """bool: which codes are padding: stored values from PixelPaddingValue to PixelPaddingRangeLimit, either
-    way.
-    """
+def _padding_ends(header: Dataset) -> tuple[float, float] | None:
+    """The stored values from which to which pixels are padding, PixelPaddingValue and PixelPaddingRangeLimit in
+    either order; None without."""
     value = _number(header, "PixelPaddingValue")
     if value is None:
-        return np.zeros(stored.shape, bool)
-    ends = sorted((value, _number(header, "PixelPaddingRangeLimit", value)))
-    if ends[0] >= stored.min() and ends[1] <= stored.max():
-        return (stored >= ends[0]) & (stored <= ends[1])
-    # written with bits beyond BitsStored, against the standard: then the whole code is meant
-    codes = np.arange(stored.size)
-    if stored.min() < 0:
-        codes = np.where(codes >= stored.size // 2, codes - stored.size, codes)
-    warnings.append("PixelPaddingValue is no stored value; compared with the bits above BitsStored too")
-    return (codes >= ends[0]) & (codes <= ends[1])
+        return None
+    first, last = sorted((value, _number(header, "PixelPaddingRangeLimit", value)))
+    return first, last
 
 
-def _modality(header: Dataset, stored: np.ndarray, rules: list[str]) -> tuple[np.ndarray, float, float, int]:
+def _within(values: np.ndarray, ends: tuple[float, float] | None) -> np.ndarray:
+    """bool: which values lie between the ends, these included; none without ends."""
+    return np.zeros(values.shape, bool) if ends is None else (values >= ends[0]) & (values <= ends[1])
+
+
+def _modality(
+    header: Dataset, stored: np.ndarray, bits: int, rules: list[str], warnings: list[str]
+) -> tuple[np.ndarray, float, float, int]:
     """(levels, lowest, highest, bits): modality values of the codes, and the range and depth they could
-    have.
+    have. bits: of the stored values.
     """
     if header.get("ModalityLUTSequence"):
-        levels, bits = _look_up(header, "ModalityLUTSequence", stored, [])
+        levels, bits = _look_up(header, "ModalityLUTSequence", stored, warnings)
         rules.append(f"Modality LUT of {bits} bits")
         return levels.astype(np.float64), 0.0, 2.0**bits - 1, bits
     slope = _number(header, "RescaleSlope", 1.0)
@@ -134,7 +138,7 @@ def _modality(header: Dataset, stored: np.ndarray, rules: list[str]) -> tuple[np
     levels = slope * stored + intercept
     if not (math.isfinite(levels.max() - levels.min()) and np.unique(levels).size == np.unique(stored).size):
         raise Rejected(f"rescale {slope:g} x + {intercept:g} does not keep the stored values apart")
-    return levels, levels.min(), levels.max(), header.BitsStored
+    return levels, levels.min(), levels.max(), bits
 
 
 def _look_up(header: Dataset, name: str, values: np.ndarray, warnings: list[str]) -> tuple[np.ndarray, int]:
@@ -164,6 +168,10 @@ def _look_up(header: Dataset, name: str, values: np.ndarray, warnings: list[str]
     if table.max() >= 2**bits:
         warnings.append(f"{name} declares {bits} bits but holds {int(table.max())}")
         bits = int(table.max()).bit_length()
+    elif bits == 16 and (held := usual_depth(int(table.max()))) < 16:
+        # 16 is also what writers put for the width of an entry; a table of the whole output range reaches its end
+        warnings.append(f"{name} declares 16 bits but ends at {int(table.max())}; {held} bits are taken")
+        bits = held
     if values.min() < 0 and first >= 32768:  # written unsigned though the input is signed
         first -= 65536
     return table[np.clip(np.rint(values) - first, 0, entries - 1).astype(np.int64)], bits
@@ -181,7 +189,7 @@ def _voi(header, levels, low, high, bits, rules, warnings) -> tuple[np.ndarray, 
     if centre is not None and width is not None:
         least = 1 if function == "LINEAR" else math.ulp(0)
         if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-            warnings.append(f"VOILUTFunction {function!r:.20} is unknown; the window was not applied")
+            warnings.append("VOILUTFunction is unknown; the window was not applied")
         elif width < least:
             warnings.append(f"a {function} window of width {width:g} is not allowed; it was not applied")
         else:
@@ -227,7 +235,8 @@ def _log_exposure(header, share, bits, rules, warnings, first) -> np.ndarray:
     relation = str(header.get("PixelIntensityRelationship") or "").upper()
     sign = _number(header, "PixelIntensityRelationshipSign", 0.0)
     if relation not in ("LIN", "LOG", "DISP"):
-        warnings.append(f"PixelIntensityRelationship {relation!r:.20} of a raw image; LIN is assumed")
+        told = "is unknown" if relation else "is missing"
+        warnings.append(f"PixelIntensityRelationship of a raw image {told}; LIN is assumed")
         relation = "LIN"
     if sign not in (-1, 1):
         sign = 1 if first else -1

@@ -16,6 +16,7 @@ from mammojax.images.views import (
     from_file_name,
     from_patient_orientation,
     from_words,
+    side_of,
     unusable_kind,
 )
 
@@ -26,6 +27,7 @@ _SECONDARY_MODALITIES = ("", "OT", "SC", "CR", "DX", "RG")  # that a digitised f
 # EstimatedRadiographicMagnificationFactor: contact views have 1.0 to 1.2, magnification 1.5 to 2
 _MAGNIFIED = 1.4
 _NOBODY = {"", "REMOVED", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "UNKNOWN", "NONE", "N/A"}
+_NO_SIDE = ("", "B", "U")  # both and unpaired, PS3.3 C.8.11.7
 _CBIS_ID = re.compile(r"(?:Mass|Calc)-(?:Training|Test)_(P_\d{5})")
 # PatientOrientation has F in the column direction for the former and none for the latter
 _LATERAL, _AXIAL = ("MLO", "ML", "LM", "LMO", "SIO", "ISO"), ("CC", "XCCL", "XCCM", "FB")
@@ -83,12 +85,12 @@ def check_kind(header: Dataset) -> None:
         raise Rejected(f"multi-frame picture of {frames} frames (tomosynthesis?); expected one frame")
     unusable = [m for m in _modifiers(header) if m in ("magnification", "spot compression")]
     unusable += [v for v in _view_codes(header) if v == "specimen"]
-    unusable.append(unusable_kind(_descriptions(header)))
+    unusable.append(unusable_kind(text(header, "SeriesDescription")))
     if any(unusable):
         raise Rejected(f"no whole mammogram: {next(filter(None, unusable))}")
     factor = header.get("EstimatedRadiographicMagnificationFactor")
-    if factor not in (None, "") and float(factor) >= _MAGNIFIED:
-        raise Rejected(f"no whole mammogram: magnification by {float(factor):g}")
+    if isinstance(factor, float) and factor >= _MAGNIFIED:
+        raise Rejected(f"no whole mammogram: magnification by {factor:g}")
 
 
 def flags(header: Dataset) -> list[str]:
@@ -99,6 +101,9 @@ def flags(header: Dataset) -> list[str]:
     if text(header, "BreastImplantPresent").upper() == "YES":
         warnings.append("breast implant present")
     warnings += [f"view modifier: {m}" for m in dict.fromkeys(_modifiers(header))]
+    # a protocol is made of several pictures: its name says little of this one
+    if protocol := unusable_kind(text(header, "ProtocolName")):
+        warnings.append(f"ProtocolName says {protocol}, nothing else does; kept as a whole mammogram")
     if text(header, "BurnedInAnnotation").upper() == "YES":
         warnings.append("burned-in annotation declared")
     return warnings
@@ -106,12 +111,17 @@ def flags(header: Dataset) -> list[str]:
 
 def laterality(header: Dataset, name: str, warnings: list[str]) -> str:
     """ "L", "R" or "" (unknown); contradictions are added to `warnings`. name: of the file."""
-    side = {"L": "L", "R": "R"}
+    claims = []
+    for name_of_element in ("ImageLaterality", "Laterality"):
+        written = text(header, name_of_element)
+        claims.append((name_of_element, side_of(written)))
+        if written.upper() not in _NO_SIDE and not claims[-1][1]:
+            warnings.append(f"{name_of_element} holds a value that is no side and was ignored")
     value, _, contradictions = believed(
         "laterality",
         [
-            ("ImageLaterality", side.get(text(header, "ImageLaterality").upper(), "")),
-            ("Laterality", side.get(text(header, "Laterality").upper(), "")),
+            *claims,
+            ("ViewPosition", from_words(text(header, "ViewPosition"))[0]),
             ("SeriesDescription or ProtocolName", from_words(_descriptions(header))[0]),
             ("file name", from_file_name(name)[0]),
             ("PatientOrientation", from_patient_orientation(_orientation(header))[0]),

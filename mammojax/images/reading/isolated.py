@@ -1,11 +1,27 @@
-"""Reading in a child process: a damaged compressed file can kill a decoder together with the process it runs in."""
+"""Work in child processes: a damaged compressed file can kill a decoder together with the process it runs in.
 
+Each child has one job at a time, so that it is known which one killed it. A child ends with its parent, whatever kills
+the parent: on Linux the kernel sees to it (PR_SET_PDEATHSIG), everywhere a thread of the child waits for the end of the
+socket that jobs come through. It holds neither the parent's terminal nor its pipes.
+"""
+
+import contextlib
+import ctypes
 import multiprocessing
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 from mammojax.images.breast import Crop, crop_breast
 from mammojax.images.mammogram import Mammogram, Rejected
@@ -13,36 +29,161 @@ from mammojax.images.reading.any_file import read_mammogram
 
 CRASHED = "the decoder crashed on this file"
 
+_START = (
+    "import sys; sys.path[:] = sys.argv[3:]; from mammojax.images.reading import isolated; "
+    "isolated._serve(int(sys.argv[1]), int(sys.argv[2]))"
+)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-def read_crop(path: Path, margin: float, for_processing: str) -> tuple[Mammogram, Crop] | str:
-    """The mammogram and its breast crop, or the reason why the file cannot be used."""
+
+def read_crop(path: Path, margin: float, for_processing: str, depth: int = 0) -> tuple[Mammogram, Crop] | str:
+    """The mammogram and its breast crop, or the reason why the file cannot be used. depth: see `read_mammogram`."""
     try:
-        mammogram = read_mammogram(path.read_bytes(), path.name, for_processing=for_processing)
+        mammogram = read_mammogram(path.read_bytes(), path.name, for_processing=for_processing, depth=depth)
         return mammogram, crop_breast(mammogram, margin=margin)
     except Rejected as reason:
         return str(reason)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
+    except (MemoryError, OSError) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
 
 
 def read_crops(
-    paths: Sequence[Path], *, margin: float, for_processing: str
+    paths: Sequence[Path], *, margin: float, for_processing: str, depth: int = 0
 ) -> Iterator[tuple[Mammogram, Crop] | str]:
     """What `read_crop` returns for every path, in order, read one file ahead in a child process. A file that kills the
     child gets `CRASHED`, and the rest goes on in a fresh one."""
-    waiting = deque(paths)
-    while waiting:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    jobs = ((path, margin, for_processing, depth) for path in paths)
+    for _, found in in_children(read_crop, jobs, workers=1):  # one child keeps the order
+        yield found
+
+
+def in_children(
+    function: Callable, jobs: Iterable[tuple], *, workers: int
+) -> Iterator[tuple[int, Any | str]]:
+    """(number of the job, function(*job), or `CRASHED` where the job killed its process), in any order, one of each.
+
+    function: importable, not of __main__; it, the jobs and the results are pickled. jobs: taken as they are needed;
+    each child works one job ahead of what was yielded. workers: processes, 1 or more. An exception of the function is
+    raised here, with the child's traceback as a note. Children end when the iterator does, and with this process.
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; expected 1 or more")
+    numbered = enumerate(jobs)
+    children: dict[Connection, _Child] = {}
+
+    def give(child: _Child | None, number: int, job: tuple) -> None:
+        while child is None or not child.take(number, job):
+            child = _Child(function)
+        children[child.connection] = child
+
+    try:
+        for number, job in islice(numbered, workers):
+            give(None, number, job)
+        while children:
+            for connection in wait(list(children)):
+                child = children[connection]
+                if not (told := child.told()):
+                    continue
+                number, alive, outcome = child.number, *told
+                del children[connection]
+                following = next(numbered, None)
+                if following is not None:
+                    give(child if alive else None, *following)
+                if not alive or following is None:
+                    child.end()
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                yield number, outcome
+    finally:
+        for child in children.values():
+            child.end()
+
+
+class _Child:
+    """One process that runs `function`; `number` is the job it has."""
+
+    def __init__(self, function: Callable):
+        self.connection, theirs = multiprocessing.Pipe()
+        self.number, self._ready = -1, False
+        # why it did not start; no pipe, which would have to be emptied. `end` closes it
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        # PR_SET_PDEATHSIG is about the thread that starts the child: only the main one lives as long as the process
+        lasting = int(threading.current_thread() is threading.main_thread())
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START, str(theirs.fileno()), str(lasting), *sys.path],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+            )
+        with contextlib.suppress(OSError):  # if it is dead already, `told` says why
+            self.connection.send(function)
+
+    def take(self, number: int, job: tuple) -> bool:
+        """Gives it a job. False if it has died since its last one, of which that job is innocent."""
+        self.number = number
+        try:
+            self.connection.send(job)
+        except OSError:
+            if not self._ready:  # a child that never started
+                self.told()
+            self.end()
+            return False
+        return True
+
+    def told(self) -> tuple[bool, Any] | None:
+        """(whether it lives, result or exception or CRASHED); None if it has only said that it is ready."""
+        try:
+            message = self.connection.recv()
+        except (EOFError, OSError):
+            if self._ready:
+                return False, CRASHED
+            self._process.wait()
+            self._errors.seek(0)
+            last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+            self.end()
+            raise RuntimeError(
+                f"a child process ended before it took work (exit code {self._process.returncode}): {last}"
+            ) from None
+        if not self._ready:
+            self._ready = True
+            return None
+        return True, message
+
+    def end(self) -> None:
+        """Ends the process at once; it has nothing to tidy up."""
+        self._process.kill()
+        self._process.wait()
+        self.connection.close()
+        self._errors.close()
+
+
+def _serve(descriptor: int, lasting: int) -> None:
+    """What a child does: takes the function, then jobs, until its parent ends."""
+    if sys.platform == "linux" and lasting:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # both reach the whole group of processes; the parent decides, and a killed child would cost its file
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    connection, jobs = Connection(descriptor), queue.SimpleQueue()
+
+    def receive() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                jobs.put(connection.recv_bytes())
+        os._exit(0)  # the parent is gone, whatever this process is doing
+
+    threading.Thread(target=receive, daemon=True).start()
+    function = pickle.loads(jobs.get())  # from the parent alone: the socket has no name
+    connection.send("ready")
+    while True:
+        try:
+            result = function(*pickle.loads(jobs.get()))
+            connection.send(result)
+        except Exception as error:
+            error.add_note("in a child process:\n" + traceback.format_exc())
             try:
-                jobs = deque(
-                    pool.submit(read_crop, path, margin, for_processing) for path in list(waiting)[:2]
-                )
-                while waiting:
-                    found = jobs.popleft().result()
-                    waiting.popleft()
-                    yield found
-                    if len(waiting) > 1:
-                        jobs.append(pool.submit(read_crop, waiting[1], margin, for_processing))
-            except BrokenProcessPool:
-                waiting.popleft()  # the one that was being read
-                yield CRASHED
+                connection.send(error)
+            except Exception:  # one that cannot be pickled
+                connection.send(RuntimeError(traceback.format_exc()))

@@ -4,18 +4,37 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from flax import nnx
+from jax import lax
 
+from mammojax import settings
 from mammojax.errors import UserError
+from mammojax.models.classifiers.standardised import Standardised
+
+SPATIAL = True  # reads where cells lie: maps, not bags
 
 
-class Normalisation(nnx.Variable):
-    """Channel means and deviations of the training representations; fixed, not trained."""
+def build(
+    shape: tuple[int | None, int | None, int], options: settings.Paper, *, rngs: nnx.Rngs
+) -> nnx.Module:
+    """The classifier of maps of np x np cells; UserError for maps of any size, whose padding it would read."""
+    rows, columns, channels = shape
+    if rows is None or columns is None:
+        raise UserError(
+            "the classifier paper reads maps of np x np cells and these come in all sizes; set config.model.map=grid, "
+            "or config.model.classifier=mil"
+        )
+    return Classifier(
+        channels,
+        max(rows, columns),
+        filters=options.filters,
+        hidden=options.hidden,
+        dropout=options.dropout,
+        rngs=rngs,
+    )
 
 
-class Classifier(nnx.Module):
+class Classifier(Standardised):
     """From representations to scores; section 4 and Figure 2 of Sulam et al. 2017.
 
     channels: c of the representation. cells: np. filters: of the 3 x 3 convolutions (SAME padding, ReLU), each followed
@@ -39,29 +58,31 @@ class Classifier(nnx.Module):
                 f"a classifier of {channels} channels, {cells} cells, filters {tuple(filters)}, hidden "
                 f"{tuple(hidden)}, dropout {dropout} cannot be built; all sizes must be positive"
             )
-        he = nnx.initializers.he_normal()
-        self.mean = Normalisation(jnp.zeros(channels))
-        self.deviation = Normalisation(jnp.ones(channels))
+        super().__init__(channels)
+        he, exact = nnx.initializers.he_normal(), lax.Precision.HIGHEST
         sizes = (channels, *filters)
         self.convolutions = nnx.List(
-            [nnx.Conv(a, b, (3, 3), kernel_init=he, rngs=rngs) for a, b in itertools.pairwise(sizes)]
+            [
+                nnx.Conv(a, b, (3, 3), kernel_init=he, precision=exact, rngs=rngs)
+                for a, b in itertools.pairwise(sizes)
+            ]
         )
         sizes = (filters[-1], *hidden)
         self.dense = nnx.List(
-            [nnx.Linear(a, b, kernel_init=he, rngs=rngs) for a, b in itertools.pairwise(sizes)]
+            [
+                nnx.Linear(a, b, kernel_init=he, precision=exact, rngs=rngs)
+                for a, b in itertools.pairwise(sizes)
+            ]
         )
-        self.score = nnx.Linear(sizes[-1], 1, rngs=rngs)
+        self.score = nnx.Linear(sizes[-1], 1, precision=exact, rngs=rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
 
-    def set_normalisation(self, mean: np.ndarray, deviation: np.ndarray) -> None:
-        """Sets the standardisation of the input: float[c] each, from the training folds."""
-        self.mean[...] = jnp.asarray(mean, jnp.float32)
-        self.deviation[...] = jnp.asarray(deviation, jnp.float32)
-
-    def __call__(self, representation: jax.Array) -> jax.Array:
-        """float32[b]: scores (logits) of representations float32[b, np, np, c]."""
-        x = representation
-        for _, step in self.layers(max(representation.shape[1:3])):
+    def __call__(
+        self, maps: jax.Array, where: jax.Array | None = None, progress: jax.Array | float = 1.0
+    ) -> jax.Array:
+        """float32[b]: scores (logits) of maps float32[b, np, np, c]; where and progress are of no account."""
+        x = maps
+        for _, step in self.layers(max(maps.shape[1:3])):
             x = step(x)
         return x[:, 0, 0, 0]
 

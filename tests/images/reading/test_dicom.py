@@ -177,7 +177,8 @@ def test_magnification_and_spot_views_are_rejected(dicom_file, stored, code, val
     [
         {"SeriesDescription": "R CC MAG"},
         {"SeriesDescription": "specimen"},
-        {"ProtocolName": "L spot compression"},
+        {"SeriesDescription": "L spot compression"},
+        {"SeriesDescription": "L CC Tomosynthesis Projection"},
         {"SeriesDescription": "cropped images"},
         {"SeriesDescription": "ROI mask images"},
         {"EstimatedRadiographicMagnificationFactor": "1.8"},

@@ -155,6 +155,20 @@ def test_a_voi_lut_whose_entries_exceed_its_depth_keeps_them_with_a_warning(dico
     assert mammogram.bits == 12 and "declares 10 bits" in mammogram.warnings[0]
 
 
+@pytest.mark.parametrize(("top", "bits"), [(4095, 12), (1023, 10), (16383, 14), (65535, 16), (40000, 16)])
+def test_a_lut_that_declares_16_bits_and_ends_below_has_the_depth_of_its_end(
+    dicom_file, lut, stored, top, bits
+):
+    entries = np.rint(np.linspace(0, top, 4096)).astype(int)
+    for name in ("VOILUTSequence", "ModalityLUTSequence"):
+        mammogram = read_dicom(dicom_file(stored, **{name: [lut(entries, 0, 16)]}))
+        np.testing.assert_array_equal(mammogram.pixels, entries[stored])
+        assert mammogram.bits == bits
+        assert [f"declares 16 bits but ends at {top}" in w for w in mammogram.warnings] == [True] * (
+            bits < 16
+        )
+
+
 def test_a_voi_lut_in_a_big_endian_file_is_read_in_its_byte_order(dicom_file, lut, stored):
     item = lut(np.arange(4096) * 2, 0, 13)
     item.LUTData = (np.arange(4096) * 2).astype(">u2").tobytes()
@@ -292,7 +306,7 @@ def test_raw_images_are_refused_on_demand(dicom_file, stored):
         {"RescaleSlope": "0"},
         {"RescaleSlope": "1e-30", "RescaleIntercept": "1e9"},
         {"BitsStored": 0, "HighBit": 0},
-        {"BitsStored": 13, "HighBit": 11},
+        {"BitsStored": 12, "HighBit": 16},
         {"BitsStored": 17, "HighBit": 16},
         {"BitsAllocated": 12},
     ],

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mammojax.images.mammogram import Rejected
+from mammojax.images.mammogram import Rejected, usual_depth
 from mammojax.images.reading.any_file import read_mammogram
+from mammojax.images.reading.raster import raster_maximum
 
 
 def png(pixels, kind=0, *chunks, depth=None) -> bytes:
@@ -57,12 +58,70 @@ def rejection(data, name="x", **options) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("bits", [7, 8, 10, 12, 14, 16])
-def test_a_16_bit_png_without_sbit_has_the_depth_of_its_data(bits):
-    pixels = random_picture(bits)
-    mammogram = read_mammogram(png(pixels), "x.png")
-    assert mammogram.bits == max(bits, 8)
-    np.testing.assert_array_equal(mammogram.pixels, pixels)
+def unstated(pixels, form) -> bytes:
+    """A 16-bit file that does not tell how many of its bits are used."""
+    if form == "pgm":
+        return b"P5 %d %d 65535\n" % pixels.shape[::-1] + pixels.astype(">u2").tobytes()
+    return {"png": png, "tiff": tiff}[form](pixels)
+
+
+@pytest.mark.parametrize("form", ["png", "tiff", "pgm"])
+def test_two_pictures_of_one_scanner_keep_their_ratio_whatever_their_own_maxima_are(form):
+    pair = [np.minimum(random_picture(12), top) for top in (1000, 1100)]  # either side of 10 bits
+    for depth in (0, 12, 14):
+        read = [read_mammogram(unstated(p, form), "x", depth=depth) for p in pair]
+        assert [m.bits for m in read] == [depth or 16] * 2
+        for mammogram, pixels in zip(read, pair):
+            np.testing.assert_array_equal(mammogram.pixels, pixels)
+        told = [f"its largest value is {top}, 16 bits are taken" for top in (1000, 1100)]
+        assert [any(t in w for w in m.warnings) for t, m in zip(told, read)] == [not depth] * 2
+
+
+@pytest.mark.parametrize("form", ["png", "tiff", "pgm"])
+def test_a_value_beyond_the_stated_depth_is_a_rejection_that_names_both(form):
+    data = unstated(np.minimum(random_picture(12), 1100), form)
+    assert read_mammogram(data, "x", depth=11).bits == 11
+    assert "1100, beyond the 10 bits" in rejection(data, depth=10)
+    with pytest.raises(ValueError, match="8 to 16"):
+        read_mammogram(data, "x", depth=17)
+
+
+def test_the_maximum_of_a_data_set_is_asked_of_the_files_that_state_no_depth():
+    pixels = np.minimum(random_picture(12), 1100)
+    for form in ("png", "tiff", "pgm"):
+        assert raster_maximum(unstated(pixels, form)) == 1100
+    for data in (
+        png(pixels, 0, (b"sBIT", b"\x0c")),
+        png(pixels, 0, (b"sBIT", b"\x10")),
+        png((pixels >> 4).astype(np.uint8)),
+        b"P5 %d %d 4095\n" % pixels.shape[::-1] + pixels.astype(">u2").tobytes(),
+        png(pixels)[:-30],
+        b"text",
+        b"",
+    ):
+        assert raster_maximum(data) == 0
+    assert [usual_depth(m) for m in (0, 255, 256, 1023, 1024, 4095, 4096, 65535)] == [
+        8,
+        8,
+        10,
+        10,
+        12,
+        12,
+        14,
+        16,
+    ]
+
+
+def test_what_a_file_states_itself_comes_before_what_is_stated_for_the_data_set():
+    pixels = random_picture(12)
+    for data in (
+        png(pixels, 0, (b"sBIT", b"\x0c")),
+        png((pixels << 4).astype(np.uint16), 0, (b"sBIT", b"\x0c")),
+        b"P5 %d %d 4095\n" % pixels.shape[::-1] + pixels.astype(">u2").tobytes(),
+    ):
+        mammogram = read_mammogram(data, "x", depth=14)
+        assert mammogram.bits == 12
+        np.testing.assert_array_equal(mammogram.pixels, pixels)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +194,7 @@ def test_tiffs_of_8_and_16_bits_are_exact(order):
         if order == ">" and bits != 8:
             image = Image.frombytes("I;16B", image.size, stored.astype(">u2").tobytes())
         image.save(out, "TIFF")
-        mammogram = read_mammogram(out.getvalue(), "x.tif")
+        mammogram = read_mammogram(out.getvalue(), "x.tif", depth=bits)
         assert mammogram.bits == bits
         np.testing.assert_array_equal(mammogram.pixels, pixels)
 
@@ -147,6 +206,12 @@ def test_white_is_zero_tiffs_are_inverted_once(bits):
     mammogram = read_mammogram(tiff(stored, photometric=0), "x.tif")
     np.testing.assert_array_equal(mammogram.pixels, 2**bits - 1 - pixels.astype(int))
     np.testing.assert_array_equal(read_mammogram(tiff(stored), "x.tif").pixels, pixels)
+
+
+def test_a_white_is_zero_tiff_is_inverted_at_the_stated_depth():
+    pixels = random_picture(12)
+    mammogram = read_mammogram(tiff(pixels, photometric=0), "x.tif", depth=12)
+    np.testing.assert_array_equal(mammogram.pixels, 4095 - pixels.astype(int))
 
 
 def test_signed_float_and_many_page_tiffs_are_rejected():
@@ -209,9 +274,154 @@ def test_wrong_pgms_are_rejected_with_the_reason(data, reason):
     assert reason in rejection(data)
 
 
-def test_data_after_a_pgm_are_ignored_with_a_warning():
-    mammogram = read_mammogram(b"P5 3 3 255\n" + bytes(range(9)) + b"P5 more", "x")
-    assert "after the picture" in mammogram.warnings[0]
+@pytest.mark.parametrize("rows", [2, 4])
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_pgm_that_does_not_hold_what_it_declares_is_rejected(rows, plain):
+    pixels = random_picture(8, shape=(3, 5))
+    body = " ".join(map(str, pixels.ravel())).encode() if plain else pixels.astype(np.uint8).tobytes()
+    head = b"P2 5 %d 255\n" if plain else b"P5 5 %d 255\n"
+    np.testing.assert_array_equal(read_mammogram(head % 3 + body + b"\n", "x").pixels, pixels)
+    assert f"{5 * rows} declared" in (text := rejection(head % rows + body)) or "cannot hold" in text
+
+
+def test_data_after_the_end_of_a_png_are_ignored_with_a_warning():
+    pixels = random_picture(8).astype(np.uint8)
+    assert read_mammogram(png(pixels) + bytes(100), "x").warnings == ()  # padding of a transfer
+    mammogram = read_mammogram(png(pixels) + b"PNG again", "x")
+    np.testing.assert_array_equal(mammogram.pixels, pixels)
+    assert "after the end" in mammogram.warnings[0]
+
+
+def flipped(data: bytes, seed: int, count: int, start: int = 0, end: int | None = None):
+    """The file with one bit flipped, `count` times, somewhere from start to end."""
+    rng = np.random.default_rng(seed)
+    for position in rng.integers(start, len(data) if end is None else end, count):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        yield bytes(damaged)
+
+
+def saved(pixels, **options) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_one_flipped_bit_anywhere_in_a_png_is_found(depth):
+    smooth = np.add.outer(np.arange(40), np.arange(30)).astype(
+        f"u{depth // 8}"
+    )  # filters and matches are used
+    for data in (saved(smooth, format="PNG"), png(smooth, 0, (b"tEXt", b"a comment"), (b"IDAT", b""))):
+        np.testing.assert_array_equal(read_mammogram(data, "x", depth=16).pixels, smooth)
+        for damaged in flipped(data, depth, 200):
+            with pytest.raises(Rejected):
+                read_mammogram(damaged, "x", depth=16)
+
+
+def test_pixels_of_a_png_are_counted_and_their_own_checksum_is_looked_at():
+    pixels = random_picture(8, shape=(20, 10)).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+
+    def with_body(body):  # all chunks have the right checksum
+        header = struct.pack(">IIBBBBB", 10, 20, 8, 0, 0, 0, 0)
+        parts = [(b"IHDR", header), (b"IDAT", body[:60]), (b"IDAT", body[60:]), (b"IEND", b"")]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts
+        )
+
+    whole = zlib.compress(rows)
+    np.testing.assert_array_equal(read_mammogram(with_body(whole), "x").pixels, pixels)
+    assert "checksum" in rejection(with_body(whole[:-1] + bytes([whole[-1] ^ 1])))
+    assert "209 of 220" in rejection(with_body(zlib.compress(rows[:-11])))
+    assert "more than" in rejection(with_body(zlib.compress(rows + rows)))
+    assert "after its end" in rejection(with_body(whole + b"more"))
+    assert "220 of 220" in rejection(with_body(whole[:-4]))  # all pixels, no checksum
+    assert "more than" in rejection(with_body(zlib.compress(rows + bytes(50_000_000))))
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (1, 9), (3, 2), (9, 5)])
+def test_interlaced_pngs_are_read(shape):
+    pixels = random_picture(8, shape=shape).astype(np.uint8)
+    passes = [
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ]
+    body = b""
+    for top, left, down, right in passes:
+        part = pixels[top::down, left::right]
+        body += b"".join(b"\0" + row.tobytes() for row in part) if part.size else b""
+    plain = png(pixels)
+    header = plain[16:28] + b"\1"
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(body)), (b"IEND", b"")]
+    data = plain[:8] + b"".join(
+        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts
+    )
+    np.testing.assert_array_equal(read_mammogram(data, "x").pixels, pixels)
+
+
+COMPRESSIONS = ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits")
+
+
+def tags_of(data: bytes) -> dict[int, int]:
+    """Where the value of each tag of a little-endian TIFF's first directory lies in the file."""
+    start = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[start : start + 2], "little")
+    entries = (start + 2 + 12 * k for k in range(count))
+    return {int.from_bytes(data[e : e + 2], "little"): e + 8 for e in entries}
+
+
+def with_tag(data: bytes, tag: int, value: int) -> bytes:
+    """The file with one tag of a single value changed."""
+    where = tags_of(data)[tag]
+    size = 2 if data[where - 6] == 3 else 4
+    return data[:where] + value.to_bytes(size, "little") + data[where + size :]
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_with_fewer_rows_of_data_than_declared_has_no_black_rows(compression, bits):
+    smooth = np.add.outer(np.arange(256), np.arange(30)).astype(f"u{bits // 8}")
+    data = saved(smooth, format="TIFF", compression=compression)
+    np.testing.assert_array_equal(read_mammogram(data, "x", depth=bits).pixels, smooth)
+    longer = with_tag(data, 257, 400)
+    for damaged in (longer, with_tag(longer, 278, 400)):
+        rejection(damaged, depth=bits)
+    rejection(data[: len(data) - 40], depth=bits)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_tiffs_of_several_strips_are_read_and_a_strip_that_is_absent_is_missed(compression, monkeypatch):
+    from PIL import TiffImagePlugin
+
+    monkeypatch.setattr(TiffImagePlugin, "STRIP_SIZE", 600)
+    smooth = np.add.outer(np.arange(256), np.arange(30)).astype(np.uint16)
+    data = saved(smooth, format="TIFF", compression=compression)
+    np.testing.assert_array_equal(read_mammogram(data, "x", depth=12).pixels, smooth)
+    assert "strips" in rejection(with_tag(data, 257, 400), depth=12)
+
+
+def test_one_flipped_bit_in_a_deflate_tiff_is_found():
+    smooth = (np.add.outer(np.arange(90), np.arange(30)) * 7).astype(np.uint16)
+    data = saved(smooth, format="TIFF", compression="tiff_adobe_deflate")
+    where = tags_of(data)
+    start, length = (int.from_bytes(data[where[tag] : where[tag] + 4], "little") for tag in (273, 279))
+    for damaged in flipped(data, 1, 300, start, start + length):
+        try:
+            mammogram = read_mammogram(damaged, "x", depth=16)
+        except Rejected:
+            continue
+        np.testing.assert_array_equal(mammogram.pixels, smooth)  # a bit that the stream does not use
+
+
+def test_a_tiff_of_a_compression_that_cannot_be_checked_is_rejected_with_a_remedy():
+    pixels = random_picture(8).astype(np.uint8)
+    assert "compression 7; expected none, LZW" in rejection(saved(pixels, format="TIFF", compression="jpeg"))
 
 
 def test_a_declared_size_beyond_the_limit_is_rejected_before_decoding(monkeypatch):
@@ -260,6 +470,8 @@ def test_side_and_view_are_guessed_from_the_name_and_marked_as_guesses():
 
 def test_the_real_digital_exam_has_12_bits(shared):
     for file in sorted((shared / "data" / "ffdm").glob("*.png")):
-        mammogram = read_mammogram(file.read_bytes(), file.name)
-        assert mammogram.bits == 12 and mammogram.pixels.max() == 4095
+        data = file.read_bytes()
+        assert raster_maximum(data) == 4095
+        mammogram = read_mammogram(data, file.name, depth=12)
+        assert mammogram.bits == 12 and mammogram.warnings == ()
         assert mammogram.laterality in "LR" and mammogram.view in ("CC", "MLO")

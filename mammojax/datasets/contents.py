@@ -1,0 +1,103 @@
+"""What is in the files: their sha256, and the depth of the 16-bit rasters among them.
+
+Both are properties of the bytes alone. They are remembered in a file beside the prepared sets, so that a second start
+need not read everything again; what is remembered of a file that has changed since in any way is not used, nor what
+was read within the clock's grain of a change.
+"""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mammojax.datasets.workers import results
+from mammojax.errors import UserError
+from mammojax.images.reading.raster import raster_maximum, usual_depth
+from mammojax.runs.files import sha256_of, write_json
+
+_GRAIN = 2_000_000_000  # nanoseconds: the coarsest time stamps of file systems in use
+
+
+class Contents:
+    """What is known of files' contents. path: the file that it is remembered in."""
+
+    def __init__(self, path: Path):
+        self._path = Path(path)
+        self._digests: dict[str, list] = {}
+        self._maxima: dict[str, int] = {}
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a cache: worth a try
+            known = json.loads(self._path.read_text(encoding="utf-8"))
+            self._digests, self._maxima = dict(known["digests"]), dict(known["maxima"])
+
+    def digests(self, paths: Sequence[Path], *, workers: int, track: Callable) -> dict[Path, str]:
+        """The sha256 of every file; "" for one that cannot be read."""
+        found, unread = {}, []
+        for path in dict.fromkeys(paths):
+            known = self._digests.get(_name(path))
+            if known and known[:-1] == _marks(path):
+                found[path] = known[-1]
+            else:
+                unread.append(path)
+        if unread:
+            with ThreadPoolExecutor(max(1, workers)) as pool:  # hashing lets other threads run
+                read = track(pool.map(_digest, unread), total=len(unread), description="hashing")
+                for path, (digest, marks) in zip(unread, read):
+                    found[path] = digest
+                    if marks:
+                        self._digests[_name(path)] = [*marks, digest]
+            self._remember()
+        return found
+
+    def depth(self, files: Iterable[tuple[Path, str]], *, workers: int, track: Callable) -> int:
+        """Bits of the 16-bit rasters that do not state their own: the smallest usual depth that holds the largest value
+        of all of them; 0 if there are none. files: (path, sha256) of each."""
+        wanted = {digest: path for path, digest in files if digest}
+        unread = [digest for digest in wanted if digest not in self._maxima]
+        if unread:
+            jobs = [(wanted[digest],) for digest in unread]
+            for i, largest in track(
+                results(largest_value, jobs, workers=workers), total=len(jobs), description="depth"
+            ):
+                self._maxima[unread[i]] = largest if isinstance(largest, int) else 0  # it crashed the decoder
+            self._remember()
+        largest = max((self._maxima[digest] for digest in wanted), default=0)
+        return usual_depth(largest) if largest else 0
+
+    def _remember(self) -> None:
+        with contextlib.suppress(UserError):  # on a read-only disk everything is read again next time
+            write_json(self._path, {"digests": self._digests, "maxima": self._maxima})
+
+
+def largest_value(path: Path) -> int:
+    """The largest value of a 16-bit raster of unstated depth, 0 for any other file; runs in a worker."""
+    try:
+        return raster_maximum(path.read_bytes())
+    except (MemoryError, OSError):
+        return 0
+
+
+def _name(path: Path) -> str:
+    return os.fsencode(os.path.abspath(path)).decode("utf-8", "backslashreplace")
+
+
+def _marks(path: Path) -> list[int]:
+    """What changes whenever a file is written or replaced; the time of the inode's change cannot be set by hand."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
+
+
+def _digest(path: Path) -> tuple[str, list[int]]:
+    """The sha256 ("" if it cannot be read), and the marks to remember it by, [] if they cannot be trusted yet."""
+    before, now = _marks(path), time.time_ns()
+    try:
+        digest = sha256_of(path)
+    except OSError:
+        return "", []
+    trusted = before and before == _marks(path) and max(before[1], before[2]) < now - _GRAIN
+    return digest, before if trusted else []

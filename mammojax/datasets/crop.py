@@ -1,0 +1,156 @@
+"""One file to a finished crop in the work folder, or the reason why there is none; runs in a worker.
+
+A file's crop is two files: NAME.npz (pixels, tissue, a small copy for the contact sheets) and, last, NAME.json (the
+outcome). What is there already is not done again, so a killed preparation goes on where it was.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mammojax.datasets.patients import is_placeholder
+from mammojax.datasets.record import Record, Source
+from mammojax.datasets.schema import tissue_share
+from mammojax.errors import UserError
+from mammojax.images.breast import Crop, crop_breast
+from mammojax.images.mammogram import Mammogram, Rejected
+from mammojax.images.reading.any_file import read_mammogram
+from mammojax.images.views import believed
+from mammojax.runs.files import write_json, writing
+
+_NO_PATIENT = (
+    "no patient: the table names none, the header none or a placeholder; folds could not be patient-wise"
+)
+_SMALL = 384  # pixels of the longer side of the copy for the contact sheets, at most
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file. record: None if it was rejected for `reason`. patient_from: "table" or "header".
+    header_patient: salted hash of the header's patient, "" if it names none. lesions: see `Source`."""
+
+    record: Record | None
+    reason: str = ""
+    patient_from: str = ""
+    header_patient: str = ""
+    lesions: tuple[dict, ...] = ()
+
+
+def crop_file(
+    source: Source,
+    number: int,
+    sha256: str,
+    truth: int,
+    *,
+    work: Path,
+    salt: str,
+    margin: float,
+    for_processing: str,
+    depth: int,
+) -> str:
+    """Decodes and crops one file into `work`; the reason if it is rejected, else "".
+
+    number, sha256, label (truth): of the record; see `Record`. salt: of the hashes of identifiers. margin: see
+    `crop_breast`. for_processing, depth: see `read_mammogram`.
+    Raises UserError if the file is not the one whose sha256 was taken.
+    """
+    done = outcome_path(work, source.file)
+    if done.is_file():
+        return read_outcome(work, source.file).reason
+    try:
+        data = source.path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise UserError(f"{source.file} was changed while the set was prepared; start again")
+        mammogram = read_mammogram(data, source.file, for_processing=for_processing, depth=depth)
+        header = "" if is_placeholder(mammogram.patient) else mammogram.patient
+        patient = source.patient or header
+        if not patient:
+            raise Rejected(_NO_PATIENT)
+        laterality, _, sides = believed("laterality", _claims(source.laterality, mammogram.laterality))
+        view, _, views = believed("view", _claims(source.view, mammogram.view))
+        crop = crop_breast(replace(mammogram, laterality=laterality), margin=margin)
+    except Rejected as reason:
+        outcome = Outcome(None, str(reason))
+    except (MemoryError, OSError) as error:
+        outcome = Outcome(None, f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}")
+    else:
+        record = Record(
+            record=source.file,
+            number=number,
+            patient=hashed(salt, patient),
+            breast=hashed(salt, patient, source.breast or laterality or source.file),
+            breast_stated=bool(source.breast),
+            label=truth,
+            laterality=laterality,
+            view=view,
+            bits=crop.bits,
+            height=crop.image.shape[0],
+            width=crop.image.shape[1],
+            spacing=source.spacing or mammogram.spacing,
+            sha256=sha256,
+            geometry=crop.geometry.to_json(),
+            box=(crop.box.top, crop.box.left, crop.box.height, crop.box.width),
+            rules=tuple(mammogram.rules),
+            warnings=(*source.warnings, *sides, *views, *mammogram.warnings, *crop.warnings),
+        )
+        outcome = Outcome(
+            record,
+            patient_from="table" if source.patient else "header",
+            header_patient=hashed(salt, header) if header else "",
+            lesions=source.lesions,
+        )
+        _write_pixels(pixels_path(work, source.file), mammogram, crop)
+    write_json(done, {**asdict(outcome), "record": outcome.record and outcome.record.to_json()})
+    return outcome.reason
+
+
+def outcome_path(work: Path, file: str) -> Path:
+    """Where the outcome of a file lies, once it is done. file: as in `Source`."""
+    return work / f"{_stem(file)}.json"
+
+
+def pixels_path(work: Path, file: str) -> Path:
+    """Where its pixels lie: image, tissue; small, small_bits, small_box, small_mask of the reduced whole picture."""
+    return work / f"{_stem(file)}.npz"
+
+
+def read_outcome(work: Path, file: str) -> Outcome:
+    """The outcome of a file that is done."""
+    value = json.loads(outcome_path(work, file).read_text(encoding="utf-8"))
+    record = value["record"] and Record.from_json(value["record"])
+    return Outcome(**{**value, "record": record, "lesions": tuple(value["lesions"])})
+
+
+def hashed(salt: str, *identifiers: str) -> str:
+    """Sixteen hex digits that stand for an identifier and cannot be turned back without the salt."""
+    text = "\0".join((salt, *identifiers))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _stem(file: str) -> str:
+    return hashlib.sha256(file.encode()).hexdigest()[:20]
+
+
+def _claims(table: str, header: str) -> tuple[tuple[str, str], ...]:
+    return ("the table", table), ("the file", header)
+
+
+def _write_pixels(path: Path, mammogram: Mammogram, crop: Crop) -> None:
+    step = max(1, -(-max(mammogram.pixels.shape) // _SMALL))
+    small = mammogram.pixels[::step, ::step]
+    box = np.asarray([crop.box.top, crop.box.left, crop.box.height, crop.box.width]) // step
+    inside = np.zeros(mammogram.pixels.shape, bool)
+    inside[crop.box.slices] = crop.mask[:, ::-1] if crop.flipped else crop.mask
+    with writing(path) as file:
+        np.savez(
+            file,
+            image=crop.image,
+            tissue=tissue_share(crop.mask),
+            small=small,
+            small_bits=mammogram.bits,
+            small_box=box,
+            small_mask=inside[::step, ::step],
+        )

@@ -1,0 +1,168 @@
+"""The elements of a DICOM file: all that are looked at, parsed once, each either usable, ignored with a warning, or the
+reason of a rejection.
+
+A header is written by many hands. What a picture cannot be read without must be right; of the rest a malformed element
+is left out and named. Nothing of an element's text gets into a message: it may identify the patient, or hold anything.
+"""
+
+import io
+import zlib
+from typing import Any
+
+import pydicom
+from pydicom import uid
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+
+from mammojax.images.mammogram import Rejected
+
+_NEEDED = (
+    "SOPClassUID",
+    "Modality",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "VOILUTSequence",
+)
+"""Elements that decide what the pixels are and mean."""
+_USEFUL = (
+    "PresentationIntentType",
+    "SeriesDescription",
+    "ProtocolName",
+    "PatientID",
+    "ImageLaterality",
+    "Laterality",
+    "ViewPosition",
+    "ViewCodeSequence",
+    "ViewModifierCodeSequence",
+    "PatientOrientation",
+    "EstimatedRadiographicMagnificationFactor",
+    "BreastImplantPresent",
+    "BurnedInAnnotation",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "HighBit",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "PresentationLUTShape",
+    "PixelIntensityRelationship",
+    "PixelIntensityRelationshipSign",
+)
+"""With these, all elements that are looked at but the pixels; nothing else of a header leaves this module."""
+_NUMBERS = ("DS", "IS", "US", "SS", "US or SS")
+_EXPLICIT_VR = b"AE AS AT CS DA DS DT FL FD IS LO LT OB OW PN SH SL SQ SS ST TM UI UL UN US UT".split()
+
+
+def starts_as_dicom(head: bytes) -> bool:
+    """Whether a file whose first bytes (132 or more) these are is DICOM, with the preamble or without."""
+    if head[128:132] == b"DICM":
+        return True
+    if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 16:  # a file starts in group 0002 or 0008
+        return False
+    explicit = head[4:6] in _EXPLICIT_VR
+    return explicit or (
+        head[2:4] in (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00")
+        and int.from_bytes(head[4:8], "little") < 1024
+    )
+
+
+def read_elements(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[Dataset, uid.UID]:
+    """(data set, transfer syntax) of a file. Malformed elements that no picture needs are taken out, with a warning.
+
+    max_pixels: a deflated data set larger than such a picture is not inflated. Raises Rejected for the rest: a
+    foreign file can make a parser raise anything.
+    """
+    try:
+        preamble = data[128:132] == b"DICM"
+        if preamble:
+            _check_inflated(data, max_pixels)
+        header = pydicom.dcmread(io.BytesIO(data), force=not preamble)
+        syntax = header.file_meta.get("TransferSyntaxUID")
+        if syntax is None:
+            implicit, little = header.original_encoding
+            syntax = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+            syntax = syntax if little else uid.ExplicitVRBigEndian
+            header.file_meta.TransferSyntaxUID = syntax
+        syntax = uid.UID(syntax)
+    except (Rejected, MemoryError):
+        raise
+    except Exception as error:
+        raise Rejected(f"not a readable DICOM file ({type(error).__name__}); it may be truncated") from None
+    for keyword in (*_NEEDED, *_USEFUL):
+        _settle(header, keyword, warnings)
+    return header, syntax
+
+
+def _settle(header: Dataset, keyword: str, warnings: list[str]) -> None:
+    """Parses one element; elements are parsed when they are first asked for."""
+    tag = tag_for_keyword(keyword)
+    if tag not in header:
+        return
+    wanted = dictionary_VR(tag)
+    raw = next(element for element in header.values() if element.tag == tag)  # header[tag] would parse it
+    value, usable = _value(header, tag)
+    if usable and wanted == "SQ":
+        usable = isinstance(value, Sequence)
+    elif usable and wanted in _NUMBERS and not _are_numbers(value):
+        try:  # pydicom gives the bytes of what it cannot parse; `raw` is for what it raises at
+            text = raw.value if isinstance(raw.value, bytes) else value
+            text = text.decode("ascii") if isinstance(text, bytes) else text
+            text = text if isinstance(text, str) else "\\".join(text)
+            header[tag] = DataElement(tag, "DS", text.replace(",", "."))
+            usable = _are_numbers(header[tag].value)
+        except (TypeError, ValueError, OverflowError):
+            usable = False
+        if usable and "," in text:
+            warnings.append(f"{keyword} has a decimal comma, which was read as a point")
+    if not usable:
+        if keyword in _NEEDED:
+            raise Rejected(f"malformed header: {keyword} cannot be read")
+        del header[tag]
+        warnings.append(f"{keyword} is malformed and was ignored")
+
+
+def _value(header: Dataset, tag: int) -> tuple[Any, bool]:
+    """(an element's value, whether it could be parsed at all)."""
+    try:
+        return header[tag].value, True
+    except MemoryError:
+        raise
+    except Exception:
+        return None, False
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether a value is a number, some numbers, or empty."""
+    values = value if isinstance(value, MultiValue | list | tuple) else [value]
+    return all(v is None or v == "" or isinstance(v, int | float) for v in values)
+
+
+def _check_inflated(data: bytes, max_pixels: int) -> None:
+    """Rejects a deflated data set that would inflate to more than a picture of `max_pixels` needs."""
+    length = int.from_bytes(data[140:144], "little") if data[132:136] == b"\x02\0\0\0" else 0
+    if uid.DeflatedExplicitVRLittleEndian.encode() not in data[132 : 144 + (length or 4096)]:
+        return
+    if not length:
+        raise Rejected("a deflated file whose header does not tell where it ends")
+    limit, size, body = 2 * max_pixels + 2**24, 0, data[144 + length :]
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    while body and not inflater.eof:
+        size += len(inflater.decompress(body, 2**24))
+        body = inflater.unconsumed_tail
+        if size > limit:
+            raise Rejected(f"the deflated data set is larger than {limit} bytes when inflated")

@@ -1,0 +1,84 @@
+"""What the readers of PNG, TIFF and PGM share: the picture as stored, and Pillow kept in bounds."""
+
+import io
+import warnings as python_warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from mammojax.images.mammogram import Rejected, check_size
+
+
+@dataclass(frozen=True, eq=False)
+class GreyPicture:
+    """pixels: uint16[h, w] as stored. rules: what was done. bits: the depth that the file states, by `stated`; 0 if it
+    states none. white_is_zero: whether they are still to be inverted."""
+
+    pixels: np.ndarray
+    rules: tuple[str, ...]
+    bits: int = 0
+    stated: str = ""
+    white_is_zero: bool = False
+
+
+def decode(
+    data: bytes, form: str, max_pixels: int, check: Callable[[Image.Image], None] = lambda picture: None
+) -> tuple[np.ndarray, Image.Image]:
+    """(pixels, the opened picture) by Pillow; a foreign file can make it raise anything.
+
+    form: "PNG" or "TIFF". check: called with the opened picture before its pixels are decoded; raises Rejected.
+    """
+    try:
+        with python_warnings.catch_warnings():
+            python_warnings.simplefilter("ignore")  # our own limit is checked, before any pixel is decoded
+            picture = Image.open(io.BytesIO(data), formats=(form,))
+            check_size(picture.height, picture.width, max_pixels)
+            if getattr(picture, "n_frames", 1) != 1:
+                raise Rejected(f"{picture.n_frames} pictures in one {form} file; expected one")
+            check(picture)
+            return np.asarray(picture), picture
+    except (Rejected, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise Rejected("more pixels are declared than any mammogram has") from None
+    except Exception as error:
+        raise Rejected(f"{form} cannot be decoded ({type(error).__name__}); it may be truncated") from None
+
+
+def grey(pixels: np.ndarray, form: str) -> np.ndarray:
+    """uint16[h, w] of a decoded picture whose colours are equal and whose alpha is opaque; Rejected
+    otherwise.
+    """
+    if pixels.ndim == 3:
+        channels = pixels.shape[2]
+        if channels in (2, 4):
+            if not (pixels[..., -1] == np.iinfo(pixels.dtype).max).all():
+                raise Rejected(f"{form} with transparent pixels")
+            pixels = pixels[..., :-1]
+        if not (pixels == pixels[..., :1]).all():
+            raise Rejected(f"colour {form}; expected grey")
+        pixels = pixels[..., 0]
+    if pixels.ndim != 2 or pixels.dtype.kind != "u" or pixels.dtype.itemsize > 2:
+        raise Rejected(f"{form} of {pixels.dtype} values; expected 8 or 16-bit grey")
+    return np.ascontiguousarray(pixels, np.uint16)
+
+
+def inflated(data: bytes, expected: int, what: str) -> None:
+    """Raises Rejected unless `data` is one whole zlib stream of `expected` bytes whose checksum is right.
+
+    what: names it in the reason. Decoders of pictures read over all of this.
+    """
+    inflater = zlib.decompressobj()
+    try:
+        found = len(inflater.decompress(data, expected + 1))
+    except zlib.error:
+        raise Rejected(f"damaged: {what} cannot be inflated, or its checksum is wrong") from None
+    if found > expected:
+        raise Rejected(f"damaged: {what} holds more than the {expected} bytes declared")
+    if found < expected or not inflater.eof:
+        raise Rejected(f"truncated: {what} holds {found} of {expected} bytes declared")
+    if inflater.unused_data.strip(b"\0"):
+        raise Rejected(f"damaged: {what} goes on after its end")

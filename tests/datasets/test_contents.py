@@ -1,0 +1,78 @@
+"""What is remembered of files never decides what is in them."""
+
+import hashlib
+import os
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mammojax.datasets import contents as module
+from mammojax.datasets.contents import Contents
+
+
+def plain(items, **_):
+    return items
+
+
+@pytest.fixture
+def old_file(tmp_path, monkeypatch):
+    path = tmp_path / "film.png"
+    path.write_bytes(b"one")
+    monkeypatch.setattr(module, "_GRAIN", 0)  # as if the file were older than the clock's grain
+    time.sleep(0.05)
+    return path
+
+
+def digest_of(tmp_path, path):
+    return Contents(tmp_path / "cache.json").digests([path], workers=0, track=plain)[path]
+
+
+def test_a_second_start_reads_no_file_again(tmp_path, old_file, monkeypatch):
+    first = digest_of(tmp_path, old_file)
+    assert first == hashlib.sha256(b"one").hexdigest()
+    monkeypatch.setattr(module, "sha256_of", lambda path: pytest.fail("read again"))
+    assert digest_of(tmp_path, old_file) == first
+
+
+def test_a_file_that_was_replaced_in_place_with_the_same_size_and_time_is_read_again(tmp_path, old_file):
+    digest_of(tmp_path, old_file)
+    stat = old_file.stat()
+    time.sleep(0.05)
+    old_file.write_bytes(b"two")
+    os.utime(old_file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert digest_of(tmp_path, old_file) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_what_was_read_within_the_clocks_grain_of_its_writing_is_not_remembered(tmp_path):
+    path = tmp_path / "film.png"
+    path.write_bytes(b"one")
+    digest_of(tmp_path, path)
+    assert "film" not in (tmp_path / "cache.json").read_text()
+
+
+def test_a_broken_or_unwritable_memory_costs_time_only(tmp_path, old_file):
+    (tmp_path / "cache.json").write_text("{broken")
+    assert digest_of(tmp_path, old_file) == hashlib.sha256(b"one").hexdigest()
+    (tmp_path / "file").write_text("")
+    assert digest_of(tmp_path / "file", old_file) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_a_file_that_cannot_be_read_has_no_digest(tmp_path):
+    assert digest_of(tmp_path, tmp_path / "absent") == ""
+
+
+def test_depth_is_that_of_all_rasters_together(tmp_path):
+    files = []
+    for k, largest in enumerate((1000, 1100, 3000)):
+        picture = np.arange(64, dtype=np.uint16).reshape(8, 8)
+        picture[0, 0] = largest
+        Image.fromarray(picture).save(tmp_path / f"{k}.png")
+        files.append((tmp_path / f"{k}.png", str(k)))
+    (tmp_path / "x.dcm").write_bytes(b"no raster")
+    files.append((tmp_path / "x.dcm", "x"))
+    contents = Contents(tmp_path / "cache.json")
+    assert contents.depth(files, workers=0, track=plain) == 12
+    assert contents.depth(files[:1], workers=0, track=plain) == 10  # a set of its own
+    assert contents.depth(files[3:], workers=0, track=plain) == 0
