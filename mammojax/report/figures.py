@@ -247,12 +247,14 @@ def svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes path.png (160 dots an inch) and path.svg, whole or not at all."""
+def save_figure(figure: Figure, path: Path) -> bytes:
+    """Writes path.png (160 dots an inch) and path.svg, whole or not at all; what the latter holds."""
     with writing(Path(path).with_suffix(".png")) as file:
         figure.savefig(file, format="png", dpi=160, metadata={"Software": None})
+    drawn = svg(figure)
     with writing(Path(path).with_suffix(".svg")) as file:
-        file.write(svg(figure))
+        file.write(drawn)
+    return drawn
 
 
 def save_palette_png(figure: Figure, path: Path, *, colours: int = 96) -> None:

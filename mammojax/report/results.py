@@ -122,9 +122,9 @@ def _drawn(
         drawn.insert(2, ("training_curves", figure, "AUC against iterations", caption))
     pictures = []
     for name, figure, heading, caption in drawn:
-        figures.save_figure(figure, folder / name)
+        data = figures.save_figure(figure, folder / name)
         square = figure.get_figwidth() < 1.2 * figure.get_figheight()
-        pictures.append(Picture(heading, caption, figures.svg(figure), narrow=square))
+        pictures.append(Picture(heading, caption, data, narrow=square))
     return pictures
 
 
