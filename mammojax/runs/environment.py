@@ -9,8 +9,9 @@ import platform
 import sys
 from pathlib import Path
 
+from mammojax.errors import UserError
 from mammojax.runs.files import write_json, writing
-from mammojax.runs.locks import NoLock, locked
+from mammojax.runs.locks import locked
 
 CONFIG_FILE = "config.json"
 
@@ -52,15 +53,17 @@ def record_settings(directory: Path, config: dict) -> None:
     """Writes config.json (fully resolved) and environment.json; settings of an earlier start are kept under their hash.
 
     A record for people: nothing is computed from it. Any number of processes may start at once. A directory that cannot
-    be written is left as it is: a finished run is read from there, and what is to be made there says so by itself.
+    be written, read-only or full, is left as it is: a finished run is read from there, and what is to be made there
+    says so by itself.
     """
     directory = Path(directory)
-    try:
-        with locked(directory / CONFIG_FILE, what=str(directory / CONFIG_FILE), say=lambda line: None):
-            _keep(directory / CONFIG_FILE, config)
-            write_json(directory / "environment.json", environment())
-    except NoLock:
-        pass
+    config_file = directory / CONFIG_FILE
+    with (
+        contextlib.suppress(UserError),
+        locked(config_file, what=str(config_file), say=lambda line: None),
+    ):
+        _keep(config_file, config)
+        write_json(directory / "environment.json", environment())
 
 
 def _keep(path: Path, config: dict) -> None:

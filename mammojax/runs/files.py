@@ -13,8 +13,8 @@ from mammojax.errors import UserError
 
 PARTIAL = ".partial"  # ends the names of files that are being written
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # of the disk, whatever file it was
-_PLACE = _DISK | {errno.EACCES, errno.EPERM}
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # nothing but writing fails so
+_PLACE = (errno.EACCES, errno.EPERM, errno.EIO)  # reading fails so too
 
 
 @contextlib.contextmanager
@@ -39,9 +39,7 @@ def writing(path: Path, mode: str = "wb") -> Iterator:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            if (
-                error.errno in _DISK and error.filename is None
-            ):  # of this file, not of one that the block opened
+            if error.filename is None and error.errno in (*_DISK, *_PLACE):  # not of another file
                 raise _cannot_write(path, error) from error
             raise
         try:
@@ -62,20 +60,23 @@ def filling(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = disk_failure(error)
+        reason = disk_failure(error, folder)
         if not reason or isinstance(error, UserError):
             raise
         raise UserError(f"cannot write {folder}: {reason}; free space or choose another folder") from error
 
 
-def disk_failure(error: Exception) -> str:
+def disk_failure(error: Exception, folder: Path) -> str:
     """What the system said of a disk that is full, read-only, failing or not ours; "" if the error is of another kind.
 
-    array_record raises RuntimeError and tensorstore ValueError for it, with the system's words in the text.
+    folder: where was written; an error that reading gives as well counts only if it names a path in there. array_record
+    raises RuntimeError and tensorstore ValueError, with the system's words in the text.
     """
-    if isinstance(error, OSError):
-        return os.strerror(error.errno) if error.errno in _PLACE else ""
-    return next((os.strerror(code) for code in sorted(_PLACE) if os.strerror(code) in str(error)), "")
+    text = str(error)
+    for code in _DISK if str(folder) not in text else (*_DISK, *_PLACE):
+        if error.errno == code if isinstance(error, OSError) else os.strerror(code) in text:
+            return os.strerror(code)
+    return ""
 
 
 def write_json(path: Path, value) -> None:

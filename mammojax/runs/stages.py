@@ -83,9 +83,7 @@ def _made(folder: Path, make: Callable[[Path], dict], what: str, say: Callable[[
         return folder
     with filling(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    facts = make(folder)
-    with filling(folder):
-        _finish(folder, facts)
+        _finish(folder, make(folder))
     _remove_work(folder)
     return folder
 

@@ -127,7 +127,7 @@ class Checkpoints:
 
     def _tell(self, failure: Exception):
         """Raises what a failed save is for the user: UserError where it was the disk, otherwise what Orbax raised."""
-        reason = disk_failure(failure)
+        reason = disk_failure(failure, self.folder)
         if not reason:
             raise failure
         whole = [step for step in self._steps() if (self.folder / str(step) / SUMS).is_file()]

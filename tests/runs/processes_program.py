@@ -104,9 +104,13 @@ def forked_child(folder):
     """A child that outlives the holder does not keep its lock."""
     read, write = os.pipe()
 
+    def outlives():
+        os.write(write, b"%d" % os.getpid())
+        time.sleep(600)
+
     def holds():
         with locks.locked(folder / "thing", what="thing", say=quiet):
-            os.write(write, b"%d" % started(lambda: time.sleep(600)))
+            started(outlives)
             time.sleep(600)
 
     holder = started(holds)

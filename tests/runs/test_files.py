@@ -57,6 +57,11 @@ def test_a_full_disk_is_known_from_the_words_of_libraries_that_raise_something_e
         filling(tmp_path),
     ):
         raise RuntimeError(words)
+    words = f"Failed to open {tmp_path}/0.npy: Permission denied"
+    with pytest.raises(UserError, match=f"cannot write {tmp_path}: Permission denied;"), filling(tmp_path):
+        raise ValueError(words)
+    with pytest.raises(PermissionError), filling(tmp_path):  # of a picture that is read elsewhere
+        raise PermissionError(13, "Permission denied", "/pictures/a.dcm")
     with pytest.raises(RuntimeError, match="a bug of ours"), filling(tmp_path):
         raise RuntimeError("a bug of ours")
 
