@@ -18,10 +18,10 @@ from mammojax.datasets.builders import BUILDERS
 from mammojax.datasets.labels import SCHEMES
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
-from mammojax.experiment import inputs
+from mammojax.experiment import fit, inputs
 from mammojax.experiment.arms import ARMS, Arm, arm_of, base_arm
 from mammojax.experiment.finetune import MergedLearner
-from mammojax.experiment.fit import Scored, describe_cell, fit_cell
+from mammojax.experiment.fit import Scored, describe_cell
 from mammojax.experiment.maps import RESIDENT, MapLearner
 from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.split import Split, splits
@@ -33,6 +33,7 @@ from mammojax.representations.bags import Bags
 from mammojax.representations.statistics import ChannelSums
 from mammojax.runs.environment import record_settings
 from mammojax.runs.files import write_json
+from mammojax.runs.share import Piece, shared
 from mammojax.settings import Settings, check_arms, check_names, notes, to_mapping
 from mammojax.training.objectives import OBJECTIVES
 from mammojax.training.saved import arrays_of
@@ -138,15 +139,9 @@ def crossval(
     describe(settings, records, say)
     experiment = Experiment(settings, records, say=say, track=track)
     work = [(arm, parts) for arm in chosen for parts in experiment.splits if not folds or parts.fold in folds]
-    cells: dict[int, Path] = {}
-    for wait in (False, True):  # first what is free, then what other processes are at
-        left = [k for k in range(len(work)) if k not in cells]
-        for k in track(left, total=len(left), description="cells"):
-            folder = experiment.cell(*work[k], wait=wait)
-            if folder is not None:
-                cells[k] = folder
-                say(describe_cell(folder, *held_out_auc(folder)))
-    done = tuple(Cell(arm, parts.repeat, parts.fold, cells[k]) for k, (arm, parts) in enumerate(work))
+    pieces = [_told(experiment.cell(*job), say) for job in work]
+    made = shared(pieces, say=say, track=track, description="cells of the table")
+    done = tuple(Cell(arm, parts.repeat, parts.fold, folder) for (arm, parts), folder in zip(work, made))
     run = Run(settings, tuple(chosen), done, records)
     if table:
         entries = {arm.name: [] for arm in chosen}
@@ -155,6 +150,18 @@ def crossval(
         titles, colours = ({arm.name: getattr(arm, name) for arm in chosen} for name in ("title", "colour"))
         write_table(Table(directory, entries, titles, colours, run.proposed))
     return run
+
+
+def _told(piece: Piece, say: Callable[[str], None]) -> Piece:
+    """The same work, whose result is said."""
+
+    def attempt() -> Path | None:
+        folder = piece.attempt()
+        if folder is not None:
+            say(describe_cell(folder, *held_out_auc(folder)))
+        return folder
+
+    return piece._replace(attempt=attempt)
 
 
 def held_out_auc(folder: Path) -> tuple[float, int]:
@@ -220,10 +227,10 @@ class Experiment:
         }
         write_json(Path(settings.run) / "folds.json", {"seed": settings.seed, "folds": folds})
         self._maps = inputs.MapsCache(RESIDENT)
-        self._networks, self._represented, self._sums = {}, {}, {}
+        self._networks, self._represented, self._sums, self._features = {}, {}, {}, {}
 
-    def cell(self, arm: Arm, parts: Split, *, wait: bool = True) -> Path | None:
-        """The finished cell of an arm on a fold, made or reused; see `fit_cell`."""
+    def cell(self, arm: Arm, parts: Split) -> Piece:
+        """The work of an arm on a fold; see `fit.cell`."""
         learn, made_from = {"svm": self._svm, "maps": self._stage_one, "merged": self._stage_two}[arm.stage](
             arm, parts
         )
@@ -248,7 +255,7 @@ class Experiment:
             "depth": self._records.depth,
             "for_processing": settings.data.for_processing,
         }
-        return fit_cell(
+        return fit.cell(
             Path(self._settings.run),
             arm,
             parts,
@@ -260,7 +267,6 @@ class Experiment:
             neighbours=self._neighbours,
             seed=self._settings.seed,
             say=self._say,
-            wait=wait,
         )
 
     def _rows(self, numbers: np.ndarray) -> list[list[dict]]:
@@ -305,9 +311,11 @@ class Experiment:
         from mammojax.representations.whole_image import whole_image_features
 
         network = self._network(arm.settings)
-        features, key = whole_image_features(
-            self._records, network, inputs.cache_folder(arm.settings), track=self._track, say=self._say
-        )
+        if network.identity not in self._features:
+            self._features[network.identity] = whole_image_features(
+                self._records, network, inputs.cache_folder(arm.settings), track=self._track, say=self._say
+            )
+        features, key = self._features[network.identity]
 
         def learn(folder: Path, seed: int) -> Scored:
             found = fit_svm(features, self._samples.labels, parts)
