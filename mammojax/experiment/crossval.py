@@ -85,6 +85,9 @@ def tables() -> dict[str, tuple[str, ...]]:
 
 def checked(settings: Settings) -> tuple[Arm, ...]:
     """The arms of the table. UserError for whatever could be found wrong before anything is prepared."""
+    from mammojax.models.merged import check_frozen
+    from mammojax.models.plans import backbone_module
+
     check_names(settings, tables())
     arms = tuple(arm_of(settings, text) for text in settings.crossval.arms)
     check_arms(
@@ -99,6 +102,8 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
                 f"the arm {arm.name} scores images, and config.data.sample is {settings.data.sample}; leave the arm out, "
                 f"or set config.data.sample=image"
             )
+        if arm.is_finetuned:
+            check_frozen(arm.settings.finetune.frozen, backbone_module(arm.settings.model.backbone).BACKBONE)
         inputs.network(arm.settings)  # weights that are absent are said before anything is prepared
     return arms
 

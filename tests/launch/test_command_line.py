@@ -248,7 +248,12 @@ def test_what_only_the_data_show_is_one_line(tmp_path, flags, says):
 
 
 def test_what_only_the_network_shows_is_one_line_before_anything_is_prepared(tmp_path):
-    done = run("launch.crossval", f"--config.run={tmp_path / 'run'}", "--config.finetune.frozen=19")
+    flags = [
+        "--config.crossval.arms=auc_finetuned",
+        "--config.finetune.epochs=1",
+        "--config.finetune.frozen=19",
+    ]
+    done = run("launch.crossval", f"--config.run={tmp_path / 'run'}", *flags)
     assert "config.finetune.frozen is 19; efficientnet_lite0 has 18 layers" in error_line(done)
     assert not list(tmp_path.iterdir())
 
