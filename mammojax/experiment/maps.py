@@ -113,7 +113,7 @@ class MapLearner:
         models = [self._model(stream(seed, "classifier", k)) for k in range(len(jobs))]
         found = fit_full(
             models,
-            self._objective,
+            self._objective.at_once(),
             self._optimizer(self._training.epochs),
             self._maps,
             self._labels,
