@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mammojax.datasets import accounts
+from mammojax.errors import UserError
 from mammojax.evaluation.localisation import Film
 from mammojax.evaluation.predictions import Predictions
 from mammojax.evaluation.shortcuts import facts_alone
@@ -53,10 +54,14 @@ def write_results(
     curves; empty for the first ones. pictures: more of them, after those that are drawn here. acquisition:
     how the films were taken; adds the arm `FACTS`, which knows nothing else, and every arm within groups. films: held-out
     films of one repeat with the proposed arm's maps; adds where it looks.
-    Raises UserError if cells are missing or of different recipes.
+    Raises UserError if cells are missing or of different recipes, or the proposed arm is not among them.
     """
     directory = Path(directory)
     predictions = collect(cells, path=directory / "predictions.csv")
+    if proposed not in predictions:
+        raise UserError(
+            f"the proposed arm is {proposed!r}, expected one of {', '.join(predictions)}; set config.crossval.proposed"
+        )
     findings, more = [], []
     if acquisition is not None:
         predictions[FACTS] = facts_alone(acquisition.facts, next(iter(predictions.values())))

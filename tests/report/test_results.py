@@ -176,3 +176,10 @@ def test_a_run_leaves_table_figures_and_a_report_that_name_no_file(tmp_path):
         if p.suffix in (".md", ".json", ".html", ".svg") and p.name != "stage.json"
     ]
     assert len(passed_on) >= 8 and not [p for p in passed_on if "Jane" in p.read_text(errors="replace")]
+
+
+def test_a_proposed_arm_that_is_not_in_the_table_is_refused(tmp_path):
+    made = cells(tmp_path, repeats=1)
+    with pytest.raises(UserError, match="proposed arm is 'own', expected one of bce, auc"):
+        write_results(tmp_path, made, titles=TITLES, colours=COLOURS, proposed="own", seed=0, resamples=5, title="",
+                      command="", facts={}, config={})  # fmt: skip
