@@ -6,19 +6,24 @@ import os
 import shlex
 import signal
 import sys
-import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notes of the runtime between a program's own lines
+# what was compiled once is not compiled again, in this start or another
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mammojax", "compiled"),
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 from absl import app, flags, logging
 
 from launch import config_file
+from launch.help_text import help_lines
 from launch.tables import tables
 from mammojax.errors import UserError
-from mammojax.settings import check_names, explain
-from mammojax.settings.explain import WIDTH
+from mammojax.settings import check_names
 
 GOES_ON = "the same command goes on where it was"
 TARGETS = {  # what is wrong with a disk or a folder, and not with the program
@@ -67,7 +72,7 @@ def run(main: Callable, *, config: str | None = None) -> None:
     """
     if any(a.lstrip("-") in ("help", "helpfull", "h") and a[:1] == "-" for a in sys.argv[1:]):
         with contextlib.suppress(BrokenPipeError):  # piped into head
-            print("\n".join(_help(sys.modules["__main__"].__doc__ or "", config)), flush=True)
+            print("\n".join(help_lines(sys.modules["__main__"].__doc__ or "", config)), flush=True)
         os._exit(0)
     settings = []
 
@@ -139,26 +144,3 @@ def no_arguments(arguments: list[str]) -> None:
 def _stop(text: str, code: int = 2) -> None:
     print("error: " + " ".join(text.split()), file=sys.stderr)
     sys.exit(code)
-
-
-def _help(document: str, config: str | None) -> list[str]:
-    lines = []
-    for paragraph in document.strip().split("\n\n"):
-        text = paragraph.splitlines()
-        lines += [*(text if any(line[:1] == " " for line in text) else textwrap.wrap(paragraph, WIDTH)), ""]
-    own = [f for f in flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"]) if f.name != "help"]
-    if own:
-        lines.append("Flags:")
-        for flag in own:
-            default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
-            lines.append(f"  --{flag.name}={'' if default is None else default}")
-            lines += textwrap.wrap(flag.help, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
-        lines.append("")
-    if config is None:
-        return lines
-    return [
-        *lines,
-        f"Settings: --config=FILE, a file of plain data that changes some fields ({config} if none",
-        "is given). Any field is a flag too, and the last of several counts. Fields with their defaults:",
-        *explain(tables()),
-    ]

@@ -15,11 +15,8 @@ from launch.command_line import command, say, track
 def main(settings, arguments: list[str]) -> None:
     from mammojax.experiment import crossval
     from mammojax.report.run import evaluate
-    from mammojax.settings import notes
 
     command_line.no_arguments(arguments)
-    for note in notes(settings):
-        say(f"note: {note}")
     run = crossval(settings, say=say, track=track)
     table, report = evaluate(run.directory, command=command())
     say("\n" + table)

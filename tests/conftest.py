@@ -1,12 +1,19 @@
 """What all tests share: where the real pictures lie when they are at hand, and a network that costs little."""
 
+import copy
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # tests state bits and tolerances of the CPU
+# workers, and the programs that tests start, share what was compiled
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +47,47 @@ def thin_network():
 
     assert set(thin_vgg_m()) == set(vgg_m.SHAPES)
     return ScanningNetwork("vgg_m", "fc6", thin_vgg_m(), "random", "thin")
+
+
+SHAPES = ((100, 60), (140, 90))  # two plans
+CHANNELS = 24
+
+
+class Pictures:
+    """Small pictures in two shapes, as a prepared data set gives them: what scanning and training read of a `RecordSet`: twelve crops, the last two of another shape, a third positive."""
+
+    directory = Path("pictures")
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.labels = (np.arange(12) % 3 == 0).astype(np.int32)
+        self.images = [
+            rng.integers(0, 4096, SHAPES[i > 9]).astype(np.uint16) // (1 + self.labels[i]) for i in range(12)
+        ]
+        self.records = tuple(
+            SimpleNamespace(height=image.shape[0], width=image.shape[1], record=str(i), number=i + 1,
+                            sha256=str(i), patient=str(i), breast=str(i), label=int(self.labels[i]))
+            for i, image in enumerate(self.images)
+        )  # fmt: skip
+
+    def __len__(self):
+        return len(self.images)
+
+    def tissue(self, i):
+        rows, columns = (-(-side // 8) for side in self.images[i].shape)
+        return np.full((rows, columns), 255, np.uint8)
+
+    def __getitem__(self, i):
+        return {"image": self.images[i], "bits": 12, "label": int(self.labels[i]), "index": i}
+
+
+@pytest.fixture
+def pictures():
+    return Pictures()
+
+
+@pytest.fixture
+def network(thin_network):
+    own = copy.deepcopy(thin_network)
+    own.channels = CHANNELS
+    return own

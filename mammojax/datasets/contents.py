@@ -15,7 +15,8 @@ from pathlib import Path
 
 from mammojax.datasets.workers import results
 from mammojax.errors import UserError
-from mammojax.images.reading.raster import raster_maximum, usual_depth
+from mammojax.images.mammogram import usual_depth
+from mammojax.images.reading.raster import raster_maximum
 from mammojax.runs.files import sha256_of, write_json
 
 _GRAIN = 2_000_000_000  # nanoseconds: the coarsest time stamps of file systems in use

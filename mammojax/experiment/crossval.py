@@ -18,10 +18,10 @@ from mammojax.datasets.builders import BUILDERS
 from mammojax.datasets.labels import SCHEMES
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
-from mammojax.experiment import inputs
+from mammojax.experiment import fit, inputs
 from mammojax.experiment.arms import ARMS, Arm, arm_of, base_arm
 from mammojax.experiment.finetune import MergedLearner
-from mammojax.experiment.fit import Scored, describe_cell, fit_cell
+from mammojax.experiment.fit import Scored, describe_cell
 from mammojax.experiment.maps import RESIDENT, MapLearner
 from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.split import Split, splits
@@ -33,7 +33,8 @@ from mammojax.representations.bags import Bags
 from mammojax.representations.statistics import ChannelSums
 from mammojax.runs.environment import record_settings
 from mammojax.runs.files import write_json
-from mammojax.settings import Settings, check_arms, check_names, to_mapping
+from mammojax.runs.share import Piece, shared
+from mammojax.settings import Settings, check_arms, check_names, notes, to_mapping
 from mammojax.training.objectives import OBJECTIVES
 from mammojax.training.saved import arrays_of
 
@@ -84,19 +85,25 @@ def tables() -> dict[str, tuple[str, ...]]:
 
 def checked(settings: Settings) -> tuple[Arm, ...]:
     """The arms of the table. UserError for whatever could be found wrong before anything is prepared."""
+    from mammojax.models.merged import check_frozen
+    from mammojax.models.plans import backbone_module
+
     check_names(settings, tables())
+    arms = tuple(arm_of(settings, text) for text in settings.crossval.arms)
     check_arms(
         settings,
-        trained=[name for name, arm in ARMS.items() if arm.stage != "svm"],
-        finetuned=[name for name, arm in ARMS.items() if arm.is_finetuned],
+        {arm.name: arm.settings for arm in arms},
+        trained=[arm.name for arm in arms if arm.stage != "svm"],
+        finetuned=[arm.name for arm in arms if arm.is_finetuned],
     )
-    arms = tuple(arm_of(settings, text) for text in settings.crossval.arms)
     for arm in arms:
         if settings.data.sample != "image" and arm.stage != "maps":
             raise UserError(
                 f"the arm {arm.name} scores images, and config.data.sample is {settings.data.sample}; leave the arm out, "
                 f"or set config.data.sample=image"
             )
+        if arm.is_finetuned:
+            check_frozen(arm.settings.finetune.frozen, backbone_module(arm.settings.model.backbone).BACKBONE)
         inputs.network(arm.settings)  # weights that are absent are said before anything is prepared
     return arms
 
@@ -118,6 +125,8 @@ def crossval(
     Raises UserError for what a user can mend.
     """
     known = checked(settings)
+    for note in notes(settings, {arm.name: arm.settings for arm in known}):
+        say(f"note: {note}")
     chosen = [arm for arm in known if not arms or arm.name in arms]
     if arms and len(chosen) < len(arms):
         raise UserError(
@@ -135,15 +144,9 @@ def crossval(
     describe(settings, records, say)
     experiment = Experiment(settings, records, say=say, track=track)
     work = [(arm, parts) for arm in chosen for parts in experiment.splits if not folds or parts.fold in folds]
-    cells: dict[int, Path] = {}
-    for wait in (False, True):  # first what is free, then what other processes are at
-        left = [k for k in range(len(work)) if k not in cells]
-        for k in track(left, total=len(left), description="cells"):
-            folder = experiment.cell(*work[k], wait=wait)
-            if folder is not None:
-                cells[k] = folder
-                say(describe_cell(folder, *held_out_auc(folder)))
-    done = tuple(Cell(arm, parts.repeat, parts.fold, cells[k]) for k, (arm, parts) in enumerate(work))
+    pieces = [_told(experiment.cell(*job), say) for job in work]
+    made = shared(pieces, say=say, track=track, description="cells of the table")
+    done = tuple(Cell(arm, parts.repeat, parts.fold, folder) for (arm, parts), folder in zip(work, made))
     run = Run(settings, tuple(chosen), done, records)
     if table:
         entries = {arm.name: [] for arm in chosen}
@@ -152,6 +155,18 @@ def crossval(
         titles, colours = ({arm.name: getattr(arm, name) for arm in chosen} for name in ("title", "colour"))
         write_table(Table(directory, entries, titles, colours, run.proposed))
     return run
+
+
+def _told(piece: Piece, say: Callable[[str], None]) -> Piece:
+    """The same work, whose result is said."""
+
+    def attempt() -> Path | None:
+        folder = piece.attempt()
+        if folder is not None:
+            say(describe_cell(folder, *held_out_auc(folder)))
+        return folder
+
+    return piece._replace(attempt=attempt)
 
 
 def held_out_auc(folder: Path) -> tuple[float, int]:
@@ -207,19 +222,20 @@ class Experiment:
         ]
         folds = {
             f"repeat {repeat}": {
-                self._samples.names[k]: parts.fold
+                str(records.records[i].number): parts.fold
                 for parts in self.splits
                 if parts.repeat == repeat
                 for k in parts.held_out
+                for i in self._samples.members[k]
             }
             for repeat in range(table.repeats)
         }
         write_json(Path(settings.run) / "folds.json", {"seed": settings.seed, "folds": folds})
         self._maps = inputs.MapsCache(RESIDENT)
-        self._networks, self._represented, self._sums = {}, {}, {}
+        self._networks, self._represented, self._sums, self._features = {}, {}, {}, {}
 
-    def cell(self, arm: Arm, parts: Split, *, wait: bool = True) -> Path | None:
-        """The finished cell of an arm on a fold, made or reused; see `fit_cell`."""
+    def cell(self, arm: Arm, parts: Split) -> Piece:
+        """The work of an arm on a fold; see `fit.cell`."""
         learn, made_from = {"svm": self._svm, "maps": self._stage_one, "merged": self._stage_two}[arm.stage](
             arm, parts
         )
@@ -244,7 +260,7 @@ class Experiment:
             "depth": self._records.depth,
             "for_processing": settings.data.for_processing,
         }
-        return fit_cell(
+        return fit.cell(
             Path(self._settings.run),
             arm,
             parts,
@@ -256,7 +272,6 @@ class Experiment:
             neighbours=self._neighbours,
             seed=self._settings.seed,
             say=self._say,
-            wait=wait,
         )
 
     def _rows(self, numbers: np.ndarray) -> list[list[dict]]:
@@ -267,8 +282,8 @@ class Experiment:
         def row(i: int) -> dict:
             r = self._records.records[i]
             return {
-                "record": i + 1,
-                "file": r.source,
+                "record": r.number,
+                "file": r.record,
                 "patient": int(patients[i]) + 1,
                 "breast": breast_number[int(patients[i]), r.breast],
                 "laterality": r.laterality,
@@ -301,9 +316,11 @@ class Experiment:
         from mammojax.representations.whole_image import whole_image_features
 
         network = self._network(arm.settings)
-        features, key = whole_image_features(
-            self._records, network, inputs.cache_folder(arm.settings), track=self._track, say=self._say
-        )
+        if network.identity not in self._features:
+            self._features[network.identity] = whole_image_features(
+                self._records, network, inputs.cache_folder(arm.settings), track=self._track, say=self._say
+            )
+        features, key = self._features[network.identity]
 
         def learn(folder: Path, seed: int) -> Scored:
             found = fit_svm(features, self._samples.labels, parts)

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mammojax.evaluation.calibration import Platt, fit_platt
+from mammojax.evaluation.calibration import fit_platt
 from mammojax.experiment.arms import Arm
 from mammojax.experiment.predictions import write_predictions
 from mammojax.experiment.readout import Readout, positions, readout_of
 from mammojax.experiment.split import Split
 from mammojax.runs import stages
 from mammojax.runs.files import write_json
+from mammojax.runs.share import Piece
 from mammojax.seeds import stream
 from mammojax.settings import to_mapping
 from mammojax.training import saved
@@ -77,7 +78,7 @@ def recipe(arm: Arm, seed: int) -> dict:
     return kept
 
 
-def fit_cell(
+def cell(
     directory: Path,
     arm: Arm,
     parts: Split,
@@ -90,9 +91,9 @@ def fit_cell(
     neighbours: Neighbours,
     seed: int,
     say: Callable[[str], None],
-    wait: bool = True,
-) -> Path | None:
-    """The folder of a finished cell, made or reused; None if another process makes it and not `wait`.
+) -> Piece:
+    """The work of one cell: its attempt gives the folder of the finished cell, made or reused, or None while another
+    process makes it.
 
     learn(folder, seed) -> Scored. made_from: keys of what is read (prepared set, representations, network), JSON. use: what
     scoring new files takes beside the arrays, JSON. rows(sample numbers) -> for each sample the records that get its
@@ -151,12 +152,12 @@ def fit_cell(
         }
 
     what = f"{arm.name} fold {parts.fold}" + (f" of repeat {parts.repeat}" if parts.repeat else "")
-    return stages.made(cells_folder(directory), key, make, what=what, say=say, wait=wait)
+    parent = Path(directory) / "cells"
 
+    def attempt() -> Path | None:
+        return stages.made(parent, key, make, what=what, say=say, wait=False)
 
-def cells_folder(directory: Path) -> Path:
-    """Where the cells of all arms lie, each under its key."""
-    return Path(directory) / "cells"
+    return Piece(parent / key, what, attempt)
 
 
 def _read_out(
@@ -183,6 +184,3 @@ def describe_cell(folder: Path, held_out: float, images: int) -> str:
     repeat = f" of repeat {facts['repeat']}" if facts["repeat"] else ""
     chosen = ", ".join(f"{name} {value:g}" for name, value in facts["chosen"][0].items())
     return f"{facts['arm']} fold {facts['fold']}{repeat}: held-out AUC {held_out:.3f} ({images} images; {chosen} chosen inside)"
-
-
-__all__ = ["Platt", "fit_cell", "recipe"]

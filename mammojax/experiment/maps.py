@@ -113,7 +113,7 @@ class MapLearner:
         models = [self._model(stream(seed, "classifier", k)) for k in range(len(jobs))]
         found = fit_full(
             models,
-            self._objective,
+            self._objective.at_once(),
             self._optimizer(self._training.epochs),
             self._maps,
             self._labels,
@@ -133,12 +133,13 @@ class MapLearner:
         out_of_fold = np.empty(len(self._labels))
         for k, (_, watched) in enumerate(parts.inner):
             out_of_fold[watched] = found.scores[at, k, watched]
-        metrics = MetricsFile(folder, epochs=0)
+        metrics = MetricsFile(folder / WORK, epochs=0)
         for j, (e, value) in enumerate(curve(final).items()):
             training = auc(found.scores[j, final, parts.train], self._labels[parts.train])
             metrics.write(e, e, loss=float(found.loss[j, final]), penalty=float(found.penalty[j, final]),
                           training_auc=training, held_out_auc=_plain(value))  # fmt: skip
         metrics.close()
+        shutil.copy(folder / WORK / "metrics.jsonl", folder / "metrics.jsonl")
         model = filled(models[final], found, network=final, evaluation=at)
         scores = found.scores[at, final, parts.held_out]
         return Learned(scores, out_of_fold[parts.train], epoch, inner_auc, model)

@@ -26,12 +26,18 @@ class MammogramNet(nnx.Module):
         self.classifier = classifier
         self.dtype = jnp.dtype(dtype)
 
-    def __call__(self, batch: jax.Array, plan: Plan) -> jax.Array:
+    def __call__(
+        self, batch: jax.Array, plan: Plan, where: jax.Array | None = None, progress: jax.Array | float = 1.0
+    ) -> jax.Array:
         """float32[b]: scores (logits) of prepared crops float32[b, H, W, 1] in [0, 1]; jit with the plan static.
 
-        What lies within a layer of the scanning network is computed again on the way back instead of kept.
+        where: bool[b, rows, columns], the tissue cells, None for all; the map is cut to its size. progress: see
+        `classifiers`. What lies within a layer of the scanning network is computed again on the way back instead of kept.
         """
-        return self.classifier(scan(self.scanning, batch, plan, dtype=self.dtype))
+        maps = scan(self.scanning, batch, plan, dtype=self.dtype)
+        if where is not None:
+            maps = maps[:, : where.shape[1], : where.shape[2]]
+        return self.classifier(maps, where, progress)
 
 
 def layer_depth(path, backbone: Backbone) -> int:

@@ -1,6 +1,6 @@
-"""How a crop of any size is read as np x np cells: the plan.
+"""How a crop of any size is read: the plan. As np x np cells (`plan`), or as all cells of the tap (`dense_plan`).
 
-A network reads in one of two ways, by its own head:
+For np x np cells a network reads in one of two ways, by its own head:
 
 - "stride" (VGG-M): the stride of the first layer is chosen per axis so that the output is np x np for this crop. Strides
   beyond the first kernel would skip pixels; the crop is then reduced by area averaging just enough.
@@ -10,11 +10,14 @@ A network reads in one of two ways, by its own head:
   its windows cover all its cells: neighbours overlap by a third or more. The maximum and not the mean: on the phantom,
   means over windows of hundreds of pixels hid lesions of tens of pixels.
 
+For all cells of the tap all strides stay as trained and no windows are formed.
+
 The crop is padded with background below and at the right to the planned size. The plan depends on the crop through
-(t rows, t columns), or the two strides, alone: crops of any size need few compiled programs.
+(t rows, t columns), or the two strides, or a size of few kinds, alone: crops of any size need few compiled programs.
 """
 
 import importlib
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +27,8 @@ from mammojax.models.backbones import BACKBONES
 from mammojax.models.backbones.contract import (
     Backbone,
     Padding,
+    Tap,
+    cell_centre,
     output_side,
     pixels_read,
     receptive_field,
@@ -31,8 +36,55 @@ from mammojax.models.backbones.contract import (
 )
 
 
+class _Reading:
+    """What is known of any reading of a crop from its sizes: crop_shape, reduced_shape, coverage."""
+
+    @property
+    def reduction(self) -> tuple[float, float]:
+        """Crop pixels per pixel that is read, rows and columns; 1 at full resolution."""
+        return tuple(a / b for a, b in zip(self.crop_shape, self.reduced_shape))
+
+    @property
+    def coverage(self) -> float:
+        """Share of the crop's pixels that some cell depends on: below 1 where strides or windows leave pixels out."""
+        return float(np.prod([self.seen(axis).mean() for axis in range(2)]))
+
+    def pixel_size(self, spacing: tuple[float, float] = (1.0, 1.0)) -> tuple[float, float]:
+        """(rows, columns): side of a pixel as the network reads it, in crop pixels, or in mm for a spacing in mm."""
+        return tuple(reduction * mm for reduction, mm in zip(self.reduction, spacing))
+
+    def account(self, spacing: tuple[float, float] | None = None) -> str:
+        """One line: what of this crop is read, and how finely. spacing: mm a pixel of the crop, rows and columns."""
+        rows, columns = self.pixel_size()
+        size = f"{rows:.2f} x {columns:.2f} pixels"
+        if spacing is not None:
+            rows, columns = self.pixel_size(spacing)
+            size += f" ({rows:.3f} x {columns:.3f} mm)"
+        return (
+            f"crop of {self.crop_shape[0]} x {self.crop_shape[1]}: {self.coverage:.1%} of its pixels are read, "
+            f"each pixel of the network is {size} of the crop"
+        )
+
+    def seen(self, axis: int) -> np.ndarray:
+        """bool[crop side]: which rows (axis 0) or columns (axis 1) of the crop some cell depends on."""
+        marked = self._marked(axis)
+        read = pixels_read(self._layers, self.input_shape[axis], marked, self._first(axis))
+        reduced, crop = self.reduced_shape[axis], self.crop_shape[axis]
+        # a pixel of the crop reaches the reduced pixels whose area it touches
+        first = np.arange(crop) * reduced // crop
+        last = -(-(np.arange(crop) + 1) * reduced // crop) - 1
+        return read[np.stack([first, last])].any(0)
+
+    @property
+    def _layers(self):
+        return backbone_module(self.backbone).BACKBONE.tap(self.tap).padded(self.padding)
+
+    def _first(self, axis: int) -> int | None:
+        return self.first_strides[axis] if self.first_strides else None
+
+
 @dataclass(frozen=True)
-class Plan:
+class Plan(_Reading):
     """How crops of one kind are read; hashable, a static argument of jitted functions.
 
     backbone, tap: names. cells: np. input_shape: (rows, columns) in pixels after reduction and padding. first_strides:
@@ -52,20 +104,6 @@ class Plan:
     crop_shape: tuple[int, int] = field(compare=False)
     reduced_shape: tuple[int, int] = field(compare=False)
     padding: Padding = "own"
-
-    @property
-    def reduction(self) -> tuple[float, float]:
-        """Crop pixels per pixel that is read, rows and columns; 1 at full resolution."""
-        return tuple(a / b for a, b in zip(self.crop_shape, self.reduced_shape))
-
-    @property
-    def coverage(self) -> float:
-        """Share of the crop's pixels that some cell depends on: below 1 where strides or windows leave pixels out."""
-        return float(np.prod([self.seen(axis).mean() for axis in range(2)]))
-
-    def pixel_size(self, spacing: tuple[float, float] = (1.0, 1.0)) -> tuple[float, float]:
-        """(rows, columns): side of a pixel as the network reads it, in crop pixels, or in mm for a spacing in mm."""
-        return tuple(reduction * mm for reduction, mm in zip(self.reduction, spacing))
 
     def cell_windows(self) -> np.ndarray:
         """float64[np, np, 4]: top, left, bottom, right in crop pixels of what each cell sees, cut to the crop.
@@ -99,38 +137,55 @@ class Plan:
         padding = "" if self.padding == "own" else ", nothing padded"
         return f"{self.backbone} {self.tap}: {rows} x {columns} pixels to {self.cells} x {self.cells} cells, {how}{padding}"
 
-    def account(self, spacing: tuple[float, float] | None = None) -> str:
-        """One line: what of this crop is read, and how finely. spacing: mm a pixel of the crop, rows and columns."""
-        rows, columns = self.pixel_size()
-        size = f"{rows:.2f} x {columns:.2f} pixels"
-        if spacing is not None:
-            rows, columns = self.pixel_size(spacing)
-            size += f" ({rows:.3f} x {columns:.3f} mm)"
-        return (
-            f"crop of {self.crop_shape[0]} x {self.crop_shape[1]}: {self.coverage:.1%} of its pixels are read, "
-            f"each pixel of the network is {size} of the crop"
-        )
-
-    @property
-    def _layers(self):
-        return backbone_module(self.backbone).BACKBONE.tap(self.tap).padded(self.padding)
-
-    def _first(self, axis: int) -> int | None:
-        return self.first_strides[axis] if self.first_strides else None
-
-    def seen(self, axis: int) -> np.ndarray:
-        """bool[crop side]: which rows (axis 0) or columns (axis 1) of the crop some cell depends on."""
+    def _marked(self, axis: int) -> np.ndarray:
         positions = np.arange(self.cells)
         if self.window:
             positions = (positions[:, None] * self.step[axis] + np.arange(self.window[axis])).ravel()
         marked = np.zeros(positions.max() + 1, bool)
         marked[positions] = True
-        read = pixels_read(self._layers, self.input_shape[axis], marked, self._first(axis))
-        reduced, crop = self.reduced_shape[axis], self.crop_shape[axis]
-        # a pixel of the crop reaches the reduced pixels whose area it touches
-        first = np.arange(crop) * reduced // crop
-        last = -(-(np.arange(crop) + 1) * reduced // crop) - 1
-        return read[np.stack([first, last])].any(0)
+        return marked
+
+
+@dataclass(frozen=True)
+class DensePlan(_Reading):
+    """How crops of one kind are read as all cells of the tap; hashable, a static argument of jitted functions.
+
+    As a `Plan`, but for cells: (rows, columns) of the map that cover this crop, from its top left corner; what lies
+    beyond is of the padding (map_shape: all of them). cells is not compared, as crop_shape and reduced_shape.
+    """
+
+    backbone: str
+    tap: str
+    input_shape: tuple[int, int]
+    cells: tuple[int, int] = field(compare=False)
+    crop_shape: tuple[int, int] = field(compare=False)
+    reduced_shape: tuple[int, int] = field(compare=False)
+    first_strides: None = field(default=None, init=False)
+    window: None = field(default=None, init=False)
+    padding: Padding = field(default="own", init=False)
+
+    @property
+    def map_shape(self) -> tuple[int, int]:
+        """(rows, columns) of the tap's map of the padded crop."""
+        return tuple(output_side(self._layers, side) for side in self.input_shape)
+
+    def cell_centres(self) -> np.ndarray:
+        """float64[rows, columns, 2]: row and column in crop pixels (centres of pixels are whole numbers) around which
+        each cell that covers the crop lies; see `cell_centre`."""
+        offset, step = cell_centre(self._layers)
+        along = [
+            (offset + 0.5 + np.arange(cells) * step) * reduction - 0.5
+            for cells, reduction in zip(self.cells, self.reduction)
+        ]
+        return np.stack(np.meshgrid(*along, indexing="ij"), -1)
+
+    def describe(self) -> str:
+        """One line; equal for equal plans."""
+        rows, columns = self.input_shape
+        return f"{self.backbone} {self.tap}: {rows} x {columns} pixels to every cell"
+
+    def _marked(self, axis: int) -> np.ndarray:
+        return np.ones(self.cells[axis], bool)
 
 
 def backbone_module(name: str):
@@ -166,6 +221,41 @@ def plan(
     if backbone.reading == "pool":
         return _pool_plan(crop_shape, factor, backbone, chosen, cells)
     return _stride_plan(crop_shape, factor, backbone, chosen, cells, padding)
+
+
+def dense_plan(
+    crop_shape: tuple[int, int],
+    backbone: Backbone,
+    *,
+    tap: str | None = None,
+    scale: float = 1.0,
+    max_side: int | None = None,
+) -> DensePlan:
+    """How a crop of `crop_shape` (rows, columns) is read as all cells of the tap; any size from one pixel on.
+
+    scale: of the crop before it is read, by area averaging; max_side: those whose longer side is larger still are
+    reduced to it. A crop smaller than one cell sees is padded to give one.
+    """
+    chosen = backbone.tap(tap)
+    crop_shape = tuple(map(int, crop_shape))
+    factor = max(1 / scale, max(crop_shape) / max_side if max_side else 0)
+    reduced = _reduced(crop_shape, factor)
+    cells = tuple(max(1, output_side(chosen.layers, side)) for side in reduced)
+    shape = tuple(_dense_side(chosen, side) for side in reduced)
+    return DensePlan(backbone.name, chosen.name, shape, cells, crop_shape, reduced)
+
+
+def _dense_side(tap: Tap, side: int) -> int:
+    """The smallest of few kinds of sides that holds `side` pixels and gives a cell: four in an octave (640, 768, 896,
+    1024, 1280 ...), in whole pitches of the tap."""
+    pitch = receptive_field(tap.layers)[1]
+    while True:
+        quarter = 2 ** max(0, math.ceil(math.log2(side)) - 3)
+        padded = -(-side // quarter) * quarter
+        padded = -(-padded // pitch) * pitch
+        if output_side(tap.layers, padded):
+            return padded
+        side = padded + 1
 
 
 def _reduced(crop_shape, factor):

@@ -47,10 +47,14 @@ def cell_edges(plan) -> tuple[np.ndarray, np.ndarray]:
     """
     if hasattr(plan, "cell_centres"):
         centres = plan.cell_centres()
-        sides = []
-        for axis, values in enumerate((centres[:, 0, 0], centres[0, :, 1])):
-            half = plan.pitch[axis] / 2
-            sides.append(np.stack([values + 0.5 - half, values + 0.5 + half], 1))  # pixel i covers [i, i + 1)
-        return sides[0], sides[1]
+        return _tiles(centres[:, 0, 0], plan.crop_shape[0]), _tiles(centres[0, :, 1], plan.crop_shape[1])
     windows = plan.cell_windows()
     return windows[:, 0, [0, 2]], windows[0, :, [1, 3]].T
+
+
+def _tiles(centres: np.ndarray, side: int) -> np.ndarray:
+    """float64[n, 2]: equal intervals around the centres of n cells (pixel i covers [i, i + 1)); all of the side for one."""
+    if len(centres) == 1:
+        return np.asarray([[0.0, side]])
+    half = (centres[1] - centres[0]) / 2
+    return np.stack([centres + 0.5 - half, centres + 0.5 + half], 1)

@@ -11,7 +11,8 @@ from mammojax.runs import stages
 from mammojax.runs.files import writing
 
 SIDE = 224  # pixels, the input size of the ImageNet networks (the paper, section 4)
-FORM = 1
+FORM = 2
+_FEATURES = "features.npy"
 
 
 def resize(image: np.ndarray, bits: int) -> np.ndarray:
@@ -52,24 +53,26 @@ def whole_image_features(
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[np.ndarray, str]:
     """(float32[n, f], key): features of all records, made or reused; arguments as of `scan_records`."""
-    stage_key = stages.key(records=records.directory.name, network=network.identity, side=SIDE, form=FORM)
-    folder = Path(directory) / f"whole-image-{stage_key}"
-    if stages.is_finished(folder, stage_key):
-        say(f"whole-image features {stage_key} are reused")
-        return np.load(folder / "features.npy"), stage_key
-    features = feature_function(network)
-    elements = pipeline.crops(
-        records, range(len(records)), augmentation=None, seed=0, transform=_prepare, workers=workers
+    stage_key = stages.key(
+        records=records.directory.name, network=network.identity, kind="whole image", side=SIDE, form=FORM
     )
-    out, waiting = [], []
-    for element in track(elements, total=len(records), description="resized images"):
-        waiting.append(element["input"])
-        if len(waiting) == batch or len(out) * batch + len(waiting) == len(records):
-            filled = np.stack(waiting + [waiting[-1]] * (batch - len(waiting)))
-            out.append(features(filled)[: len(waiting)])
-            waiting = []
-    values = np.concatenate(out)
-    with writing(folder / "features.npy") as file:
-        np.save(file, values)
-    stages.finish(folder, stage_key, records=records.directory.name, network=network.identity)
-    return values, stage_key
+
+    def make(folder: Path) -> dict:
+        features = feature_function(network)
+        elements = pipeline.crops(
+            records, range(len(records)), augmentation=None, seed=0, transform=_prepare, workers=workers
+        )
+        out, waiting = [], []
+        for element in track(elements, total=len(records), description="resized images"):
+            waiting.append(element["input"])
+            if len(waiting) == batch or len(out) * batch + len(waiting) == len(records):
+                filled = np.stack(waiting + [waiting[-1]] * (batch - len(waiting)))
+                out.append(features(filled)[: len(waiting)])
+                waiting = []
+        with writing(folder / _FEATURES) as file:
+            np.save(file, np.concatenate(out))
+        return {"records": records.directory.name, "network": network.identity}
+
+    what = f"the whole-image features {stage_key}"
+    folder = stages.made(Path(directory), stage_key, make, what=what, say=say)
+    return np.load(stages.verified(folder, _FEATURES)), stage_key

@@ -1,6 +1,7 @@
 """What determines the numbers beside the settings: versions of packages and the kind of machine."""
 
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -8,8 +9,11 @@ import platform
 import sys
 from pathlib import Path
 
-from mammojax.runs.files import read_json, write_json
-from mammojax.runs.stages import key
+from mammojax.errors import UserError
+from mammojax.runs.files import write_json, writing
+from mammojax.runs.locks import locked
+
+CONFIG_FILE = "config.json"
 
 
 def environment() -> dict:
@@ -46,11 +50,29 @@ def environment() -> dict:
 
 
 def record_settings(directory: Path, config: dict) -> None:
-    """Writes config.json (fully resolved) and environment.json; settings of an earlier start are kept under their key."""
-    path = Path(directory) / "config.json"
+    """Writes config.json (fully resolved) and environment.json; settings of an earlier start are kept under their hash.
+
+    A record for people: nothing is computed from it. Any number of processes may start at once. A directory that cannot
+    be written, read-only or full, is left as it is: a finished run is read from there, and what is to be made there
+    says so by itself.
+    """
+    directory = Path(directory)
+    config_file = directory / CONFIG_FILE
+    with (
+        contextlib.suppress(UserError),
+        locked(config_file, what=str(config_file), say=lambda line: None),
+    ):
+        _keep(config_file, config)
+        write_json(directory / "environment.json", environment())
+
+
+def _keep(path: Path, config: dict) -> None:
+    """Writes `config`, after other settings that stood there were given a name of their own."""
     if path.is_file():
-        before = read_json(path)
-        if before != json.loads(json.dumps(config)):
-            path.rename(path.with_name(f"config.was-{key(config=before)}.json"))
+        before = path.read_bytes()
+        with contextlib.suppress(ValueError):
+            if json.loads(before) == json.loads(json.dumps(config)):
+                return
+        with writing(path.with_name(f"config.was-{hashlib.sha256(before).hexdigest()[:16]}.json")) as file:
+            file.write(before)
     write_json(path, config)
-    write_json(Path(directory) / "environment.json", environment())

@@ -13,8 +13,8 @@ from mammojax.errors import UserError
 
 PARTIAL = ".partial"  # ends the names of files that are being written
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # of the disk, whatever file it was
-_PLACE = _DISK | {errno.EACCES, errno.EPERM}
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # nothing but writing fails so
+_PLACE = (errno.EACCES, errno.EPERM, errno.EIO)  # reading fails so too
 
 
 @contextlib.contextmanager
@@ -39,9 +39,7 @@ def writing(path: Path, mode: str = "wb") -> Iterator:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            if (
-                error.errno in _DISK and error.filename is None
-            ):  # of this file, not of one that the block opened
+            if error.filename is None and error.errno in (*_DISK, *_PLACE):  # not of another file
                 raise _cannot_write(path, error) from error
             raise
         try:
@@ -55,16 +53,30 @@ def writing(path: Path, mode: str = "wb") -> Iterator:
 
 @contextlib.contextmanager
 def filling(folder: Path) -> Iterator[None]:
-    """Turns what a full, read-only or locked disk raises in the block into a UserError that names `folder`.
+    """Turns what a full, read-only or failing disk raises in the block into a UserError that names `folder`.
 
     For files that a library writes by itself; `writing` does the same for its own.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in _PLACE:
-            raise _cannot_write(folder, error) from error
-        raise
+    except Exception as error:
+        reason = disk_failure(error, folder)
+        if not reason or isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot write {folder}: {reason}; free space or choose another folder") from error
+
+
+def disk_failure(error: Exception, folder: Path) -> str:
+    """What the system said of a disk that is full, read-only, failing or not ours; "" if the error is of another kind.
+
+    folder: where was written; an error that reading gives as well counts only if it names a path in there. array_record
+    raises RuntimeError and tensorstore ValueError, with the system's words in the text.
+    """
+    text = str(error)
+    for code in _DISK if str(folder) not in text else (*_DISK, *_PLACE):
+        if error.errno == code if isinstance(error, OSError) else os.strerror(code) in text:
+            return os.strerror(code)
+    return ""
 
 
 def write_json(path: Path, value) -> None:
@@ -90,7 +102,7 @@ def write_sealed(path: Path, value: dict) -> None:
 
 
 def read_sealed(path: Path) -> dict | None:
-    """What `write_sealed` wrote, None unless the file is there and is that to the byte."""
+    """What `write_sealed` wrote, None unless the file is there and is that to the byte; UserError if it is out of reach."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         value = json.loads(text)
@@ -98,6 +110,10 @@ def read_sealed(path: Path) -> dict | None:
         return value if seal == _seal(value) and text == _text({**value, "seal": seal}) else None
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, AttributeError, TypeError):
         return None
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; look at its permissions and its disk"
+        ) from error
 
 
 def sha256_of(path: Path) -> str:

@@ -16,6 +16,11 @@ from pathlib import Path
 
 from mammojax.errors import UserError
 
+
+class NoLock(UserError):
+    """The place takes no lock: read-only, full, not ours, or a file system without flock."""
+
+
 _held: set[int] = set()  # descriptors of the locks of this process
 
 
@@ -34,7 +39,7 @@ def locked(path: Path, *, what: str, say: Callable[[str], None]) -> Iterator[boo
     """Holds the lock of `path` (a file or folder, there or not) for the block; waits for it as long as it takes.
 
     what: what is made there, for the one line that says who is waited for. Not re-entrant.
-    Raises UserError where the folder of `path` takes no lock (read-only, full, a file system without flock).
+    Raises NoLock.
     """
     file = _lock_file(path)
     descriptor = _acquire(file)
@@ -49,7 +54,7 @@ def locked(path: Path, *, what: str, say: Callable[[str], None]) -> Iterator[boo
 
 @contextlib.contextmanager
 def try_locked(path: Path) -> Iterator[bool]:
-    """Gives True with the lock of `path` held for the block, False at once if another holds it."""
+    """Gives True with the lock of `path` held for the block, False at once if another holds it. Raises NoLock."""
     file = _lock_file(path)
     descriptor = _acquire(file)
     try:
@@ -102,7 +107,7 @@ def _acquire(file: Path, *, wait: bool = False) -> int | None:
                 if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
                 else "free space or choose another folder"
             )
-            raise UserError(f"cannot lock {file}: {error.strerror}; {remedy}") from error
+            raise NoLock(f"cannot lock {file}: {error.strerror}; {remedy}") from error
 
 
 def _sign(descriptor: int) -> None:

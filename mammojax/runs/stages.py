@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mammojax.errors import UserError
 from mammojax.runs import locks
-from mammojax.runs.files import PARTIAL, read_sealed, sha256_of, write_json, write_sealed, writing
+from mammojax.runs.files import PARTIAL, filling, read_sealed, sha256_of, write_sealed
 
 STAGE_FILE = "stage.json"
 WORK = "work"  # what `make` leaves in this folder of a stage is scratch: kept while it is unfinished, removed after
@@ -59,23 +59,32 @@ def made(
     file is set aside, which is said, and made again.
     """
     folder = Path(parent) / stage_key
-    if not _fault(folder) and finished(folder) is not None:
+    fault = _fault(folder)
+    if not fault and finished(folder) is not None:
         say(f"{what} is reused")
         _tidy(folder)
         return folder
-    with locks.locked(folder, what=what, say=say) if wait else locks.try_locked(folder) as mine:
-        if not mine:
-            return None
-        fault = _fault(folder)
+    try:
+        with locks.locked(folder, what=what, say=say) if wait else locks.try_locked(folder) as mine:
+            return _made(folder, make, what, say) if mine else None
+    except locks.NoLock as error:
         if fault:
-            say(f"{fault}; {what} is made again, the damaged folder is kept as {_set_aside(folder).name}")
-        elif finished(folder) is not None:
-            say(f"{what} is reused")
-            return folder
+            raise Damaged(f"{fault}, and it cannot be made again there: {error}") from error
+        raise
+
+
+def _made(folder: Path, make: Callable[[Path], dict], what: str, say: Callable[[str], None]) -> Path:
+    """As `made`, with the lock held."""
+    fault = _fault(folder)  # anew: what was so before the lock was had may have changed while we waited
+    if fault:
+        say(f"{fault}; {what} is made again, the damaged folder is kept as {_set_aside(folder).name}")
+    elif finished(folder) is not None:
+        say(f"{what} is reused")
+        return folder
+    with filling(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        facts = make(folder)
-        _finish(folder, stage_key, facts)
-        _remove_work(folder)
+        _finish(folder, make(folder))
+    _remove_work(folder)
     return folder
 
 
@@ -86,17 +95,24 @@ def verified(folder: Path, name: str) -> Path:
     makes it again. UserError if the stage is not finished.
     """
     folder = Path(folder)
-    stage = read_sealed(folder / STAGE_FILE)
-    if stage is None:
-        raise UserError(f"{folder} is not finished; run the step that makes it first")
-    fault = _file_fault(folder, name, stage["files"].get(name))
+    fault = _fault_of(folder, name)
     if not fault:
         return folder / name
     remedy = f"remove {folder} and start again"
-    with contextlib.suppress(UserError, OSError), locks.try_locked(folder) as mine:
-        if mine:
+    with contextlib.suppress(locks.NoLock), locks.try_locked(folder) as mine:
+        if mine and _fault_of(folder, name):  # still so: no other process has made it again
             remedy = f"it is kept in {_set_aside(folder).name}; start again to make it anew"
     raise Damaged(f"{fault}; {remedy}")
+
+
+def _fault_of(folder: Path, name: str) -> str:
+    """What is wrong with one file of a finished stage, "" if nothing is; UserError if the stage is not finished."""
+    if not (folder / STAGE_FILE).exists():
+        raise UserError(f"{folder} is not finished; run the step that makes it first")
+    stage = read_sealed(folder / STAGE_FILE)
+    if stage is None:
+        return f"{folder / STAGE_FILE} is damaged"
+    return _file_fault(folder, name, stage["files"].get(name))
 
 
 def _fault(folder: Path) -> str:
@@ -136,7 +152,7 @@ def _file_fault(folder: Path, name: str, entry, *, whole: bool = True) -> str:
     return ""
 
 
-def _finish(folder: Path, stage_key: str, facts: dict) -> None:
+def _finish(folder: Path, facts: dict) -> None:
     """Writes stage.json, after everything else of the stage has reached the disk."""
     files = {}
     for path in sorted(folder.rglob("*")):
@@ -149,7 +165,7 @@ def _finish(folder: Path, stage_key: str, facts: dict) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
         files[name.as_posix()] = [path.stat().st_size, sha256_of(path)]
-    write_sealed(folder / STAGE_FILE, {"key": stage_key, "facts": facts, "files": files})
+    write_sealed(folder / STAGE_FILE, {"key": folder.name, "facts": facts, "files": files})
 
 
 def _set_aside(folder: Path) -> Path:
@@ -163,54 +179,10 @@ def _set_aside(folder: Path) -> Path:
 def _tidy(folder: Path) -> None:
     """Removes the scratch of a finished stage whose process was killed before it had done so."""
     if (folder / WORK).exists():
-        with contextlib.suppress(UserError), locks.try_locked(folder) as mine:  # a read-only disk keeps it
+        with contextlib.suppress(locks.NoLock), locks.try_locked(folder) as mine:  # a read-only disk keeps it
             if mine:
                 _remove_work(folder)
 
 
 def _remove_work(folder: Path) -> None:
     shutil.rmtree(folder / WORK, ignore_errors=True)
-
-
-def is_finished(folder: Path, stage_key: str) -> bool:
-    """Whether `folder` holds the finished stage of this key."""
-    return stored_key(folder) == stage_key
-
-
-def stored_key(folder: Path) -> str | None:
-    """The key of the finished stage in `folder`, None if there is none."""
-    try:
-        return json.loads((Path(folder) / STAGE_FILE).read_text(encoding="utf-8"))["key"]
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError, TypeError):
-        return None
-
-
-def finish(folder: Path, stage_key: str, **facts) -> None:
-    """Marks the stage in `folder` as finished; to be called after everything else of it is on disk."""
-    write_json(Path(folder) / STAGE_FILE, {"key": stage_key, **facts})
-
-
-def claim(folder: Path, stage_key: str) -> str | None:
-    """Makes `folder` ready for the stage of this key; returns where another stage's files were moved, or None.
-
-    An unfinished stage of the same key is kept, so that work goes on where it was.
-    """
-    folder = Path(folder)
-    started = folder / ".started"
-    moved = None
-    if folder.exists():
-        try:
-            before = started.read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            before = stored_key(folder) or "unknown"
-        if before != stage_key:
-            aside = folder.with_name(f"{folder.name}.was-{before}")
-            if aside.exists():
-                shutil.rmtree(aside)  # the same key was set aside before: equal by construction
-            folder.rename(aside)
-            moved = aside.name
-    folder.mkdir(parents=True, exist_ok=True)
-    if not started.exists():
-        with writing(started, "w") as file:
-            file.write(stage_key + "\n")
-    return moved

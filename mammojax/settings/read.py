@@ -85,13 +85,16 @@ class ArmChoice(NamedTuple):
     settings: Settings
 
 
-def chosen_arm(settings: Settings, text: str) -> ArmChoice:
-    """The arm that is written so, with its settings. Its base is not looked up; see `check_names`."""
+def own_settings(settings: Settings, text: str) -> dict[str, Any]:
+    """What an arm as it is written sets itself, by path: in config.arms under its name, and behind its name."""
     name, overrides = parse_arm(text)
-    own = settings.arms.get(name)
-    if own is None:
-        return ArmChoice(text, name, "", "", replaced(settings, overrides))
-    base, title, colour = (own.get(word, "") for word in WORDS)
-    inherited = flattened({key: item for key, item in own.items() if key not in WORDS})
+    own = settings.arms.get(name, {})
+    return flattened({key: item for key, item in own.items() if key not in WORDS}) | overrides
+
+
+def chosen_arm(settings: Settings, text: str) -> ArmChoice:
+    """The arm that is written so, with what it sets itself in place. Its base is not looked up; see `check_names`."""
+    name, overrides = parse_arm(text)
+    base, title, colour = (settings.arms.get(name, {"base": name}).get(word, "") for word in WORDS)
     title = title if not overrides else ""  # of the arm as it was described
-    return ArmChoice(text, base, title, colour, replaced(settings, {**inherited, **overrides}))
+    return ArmChoice(text, base, title, colour, replaced(settings, own_settings(settings, text)))

@@ -1,12 +1,14 @@
 """Checks across fields: what cannot be, what has no effect, and names of tables; said before anything is prepared."""
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mammojax.errors import UserError
+from mammojax.settings.arms import SHARED
 from mammojax.settings.check import nearest
 from mammojax.settings.leaves import leaves, value_of
-from mammojax.settings.read import chosen_arm
+from mammojax.settings.read import chosen_arm, own_settings
 from mammojax.settings.tree import Settings
 
 
@@ -68,10 +70,9 @@ CONFLICTS = (
 
 
 def check_rules(settings: Settings) -> Settings:
-    """The settings, if no two fields contradict each other.
+    """The settings, if the run has a folder and the rows of the table are told apart. Raises UserError.
 
-    A field that has no effect, or a conflict, counts as a mistake if it is one in every arm of the table (an arm may set
-    what makes it count). Raises UserError.
+    What the fields of an arm do together is `check_arms`, since arms have settings of their own.
     """
     if not settings.run:
         raise UserError("config.run is empty; give a folder for everything that the run makes")
@@ -86,28 +87,47 @@ def check_rules(settings: Settings) -> Settings:
             f"config.crossval.proposed is {settings.crossval.proposed!r}; expected one of config.crossval.arms: "
             f"{' '.join(arms)}"
         )
-    trees = [chosen_arm(settings, text).settings for text in arms]
-    found = [[*_idle(tree), *conflicts(tree)] for tree in trees]
-    for complaint in found[0]:
-        if all(complaint in others for others in found[1:]):
-            raise UserError(complaint)
     return settings
 
 
-def _idle(settings: Settings) -> list[str]:
-    """A sentence for each field that was changed and has no effect."""
-    found = []
+def check_arms(
+    settings: Settings, arms: Mapping[str, Settings], *, trained: Collection[str], finetuned: Collection[str]
+) -> None:
+    """UserError for fields that rule each other out in an arm, or that have no effect in any.
+
+    arms: the settings of each arm of the table with its own in place, by its name as it is written; trained: those that
+    train a classifier; finetuned: those of stage two.
+    """
+    for name, tree in arms.items():
+        for complaint in conflicts(tree) if name in trained else ():
+            raise UserError(f"the arm {name} cannot be trained: {complaint}")
+        if name in finetuned and tree.finetune.epochs < 1:
+            raise UserError(
+                f"config.finetune.epochs is 0, and the arm {name} is fine-tuned; give --config.finetune.epochs=1 or "
+                "more, or leave the arm out"
+            )
+        own = own_settings(settings, name)
+        for path, complaint in idle(tree, [tree]).items() if name in trained else ():
+            if path in own:
+                raise UserError(f"in the arm {name}, {complaint}")
+    for complaint in idle(settings, [arms[name] for name in arms if name in trained] or [settings]).values():
+        raise UserError(complaint)
+
+
+def idle(settings: Settings, trees: Sequence[Settings]) -> dict[str, str]:
+    """A sentence for each field that was changed and has no effect in any of these trees, those of the arms; by path."""
+    found = {}
     for rule in COUNTS:
-        on = value_of(settings, rule.on)
-        if any(value in rule.of for value in (on if isinstance(on, tuple) else (on,))):
+        seen = [value_of(tree, rule.on) for tree in trees]
+        if any(value in rule.of for on in seen for value in (on if isinstance(on, tuple) else (on,))):
             continue
         for path, leaf in leaves().items():
             value = value_of(settings, path)
             if (path == rule.fields or path.startswith(f"{rule.fields}.")) and value != leaf.default:
-                found.append(
-                    f"config.{path} is {value!r}, which has no effect with config.{rule.on}={_typed(on)}: "
-                    f"{rule.reason}; give --config.{rule.on}={' or '.join(map(_typed, rule.of))}, or leave "
-                    f"config.{path} at {leaf.default!r}"
+                found[path] = (
+                    f"config.{path} is {_typed(value)}, which has no effect with config.{rule.on}={_typed(seen[0])}: "
+                    f"{rule.reason}; give config.{rule.on}={' or '.join(map(_typed, rule.of))}, or leave "
+                    f"config.{path} at {_typed(leaf.default)}"
                 )
     return found
 
@@ -156,31 +176,28 @@ def check_names(settings: Settings, tables: Mapping[str, Iterable[str]]) -> None
                 )
 
 
-def check_arms(settings: Settings, *, trained: Iterable[str], finetuned: Iterable[str]) -> None:
-    """UserError for an arm of config.crossval.arms that its own settings rule out.
-
-    trained: the bases that train a classifier; finetuned: those of stage two.
-    """
-    trained, finetuned = set(trained), set(finetuned)
-    for text in settings.crossval.arms:
-        arm = chosen_arm(settings, text)
-        for complaint in conflicts(arm.settings) if arm.base in trained else ():
-            raise UserError(f"the arm {text} cannot be trained: {complaint}")
-        if arm.base in finetuned and arm.settings.finetune.epochs < 1:
-            raise UserError(
-                f"config.finetune.epochs is 0, and the arm {text} is fine-tuned; give --config.finetune.epochs=1 or more, "
-                "or leave the arm out"
-            )
-
-
-def notes(settings: Settings) -> list[str]:
-    """What is no mistake and may still surprise, a sentence each."""
+def notes(settings: Settings, arms: Mapping[str, Settings]) -> list[str]:
+    """What is no mistake and may still surprise, a sentence each. arms: see `check_arms`."""
     found = []
-    augmentation = settings.augmentation
-    trees = [chosen_arm(settings, text).settings for text in settings.crossval.arms]
-    strengths = (augmentation.flip, augmentation.rotation, augmentation.scaling, augmentation.intensity)
-    if any(strengths) and all(tree.scan.copies == 1 and not tree.finetune.epochs for tree in trees):
+    augmentation = dataclasses.astuple(settings.augmentation)
+    if any(augmentation) and all(
+        tree.scan.copies == 1 and not tree.finetune.epochs for tree in arms.values()
+    ):
         found.append(
             "nothing is augmented: that needs config.scan.copies above 1 (stage one) or config.finetune.epochs (stage two)"
         )
+    for path, leaf in leaves().items():
+        value = value_of(settings, path)
+        if path.split(".")[0] in SHARED or value == leaf.default:
+            continue
+        others = [
+            name
+            for name, tree in arms.items()
+            if value_of(tree, path) != value and path not in own_settings(settings, name)
+        ]
+        if others:
+            found.append(
+                f"config.{path}={_typed(value)} is not used by {', '.join(others)}, which set{'s' * (len(others) == 1)} "
+                f"it alone; override it in the arm: '{others[0]}{',' if ':' in others[0] else ':'}{path}={_typed(value)}'"
+            )
     return found

@@ -168,7 +168,7 @@ def pixel_batches(
             read = [next(elements) for _ in chosen]
             values = {
                 "inputs": [element["input"] for element in read],
-                "tissue": [element["cells"] for element in read],
+                "tissue": [_filled(element["cells"], getattr(plan, "map_shape", None)) for element in read],
                 "index": chosen,
                 "slot": [slots[i] for i in chosen],
             }
@@ -188,6 +188,15 @@ def pixel_batches(
             yield _Group(functools.partial(read, chosen, int(rng.integers(2**31))), len(chosen))
 
     return batches
+
+
+def _filled(cells: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
+    """The mask on the map of the whole padded crop: crops of one dense plan cover different parts of it."""
+    if shape is None:
+        return cells
+    out = np.zeros(shape, bool)
+    out[: cells.shape[0], : cells.shape[1]] = cells
+    return out
 
 
 class _Group:

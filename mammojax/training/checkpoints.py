@@ -7,13 +7,12 @@ sha256 of its files, written after Orbax has finished it; a step without them, o
 import errno
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from mammojax.errors import UserError
-from mammojax.runs.files import read_sealed, sha256_of, write_sealed
+from mammojax.runs.files import disk_failure, read_sealed, sha256_of, write_sealed
 
 SUMS = "checksums.json"
 
@@ -128,14 +127,8 @@ class Checkpoints:
 
     def _tell(self, failure: Exception):
         """Raises what a failed save is for the user: UserError where it was the disk, otherwise what Orbax raised."""
-        code = re.search(
-            r"os_error_code='(\d+)'", str(failure)
-        )  # tensorstore raises ValueError with this inside
-        if isinstance(failure, OSError):
-            reason = failure.strerror or str(failure)
-        elif code:
-            reason = os.strerror(int(code.group(1)))
-        else:
+        reason = disk_failure(failure, self.folder)
+        if not reason:
             raise failure
         whole = [step for step in self._steps() if (self.folder / str(step) / SUMS).is_file()]
         kept = f"checkpoint {max(whole)} is whole" if whole else "there is none before it"

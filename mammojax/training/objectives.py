@@ -13,7 +13,8 @@ from mammojax import losses
 
 
 class Objective(Protocol):
-    """loss(scores float32[b], batch, state) -> float32[]; buffers(samples) -> initial `ScoreBuffers` or None.
+    """loss(scores float32[b], batch, state) -> float32[]; buffers(samples) -> initial `ScoreBuffers` or None; at_once() ->
+    the same objective where every step sees the whole training set, and so needs no stored scores.
 
     Hashable by value: a compiled step is shared by all that have equal objectives. state.counts: float32[2], negatives
     and positives of the training set; state.buffers: the score buffers.
@@ -22,6 +23,8 @@ class Objective(Protocol):
     def loss(self, scores: jax.Array, batch: Any, state: Any) -> jax.Array: ...
 
     def buffers(self, samples: int) -> losses.ScoreBuffers | None: ...
+
+    def at_once(self) -> "Objective": ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Logistic:
 
     def buffers(self, samples):
         return None
+
+    def at_once(self):
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,9 @@ class WeightedLogistic:
 
     def buffers(self, samples):
         return None
+
+    def at_once(self):
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +94,9 @@ class Auc:
         capacity = samples if self.policy == "all" or self.capacity == 0 else self.capacity
         return losses.ScoreBuffers.init(policy=self.policy, capacity=capacity)
 
+    def at_once(self):
+        return dataclasses.replace(self, pairs="batch")
+
 
 @dataclasses.dataclass(frozen=True)
 class Mixed:
@@ -98,6 +110,9 @@ class Mixed:
 
     def buffers(self, samples):
         return self.auc.buffers(samples)
+
+    def at_once(self):
+        return Mixed(self.auc.at_once())
 
 
 OBJECTIVES: dict[

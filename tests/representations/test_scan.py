@@ -6,8 +6,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from mammojax.datasets.pipeline import Augmentation
 from mammojax.errors import UserError
-from mammojax.representations.scan import CACHES, scan_records
+from mammojax.representations.cache import CACHES, Representations
+from mammojax.representations.scan import scan_records
+from mammojax.runs.stages import Damaged
 
 # half a unit in the last place, as a share of a value: 10, 7 and 23 bits behind the leading one
 HALF_UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 0.0}
@@ -51,7 +54,7 @@ def test_values_come_back_to_the_precision_of_the_type_that_they_are_kept_in(sca
 
 def test_a_shard_is_a_memory_map_of_two_bytes_a_value(scanned):
     cache = scanned(cache="bfloat16")
-    shard = cache._open_shard(0)
+    shard, _ = cache._open_shard(0)
     assert isinstance(shard, np.memmap) and shard.dtype == ml_dtypes.bfloat16
     assert sum(p.stat().st_size for p in cache.folder.glob("shard_*.npy")) < 2 * 12 * 2 * 2 * 24 + 2 * 200
 
@@ -66,12 +69,14 @@ def test_bfloat16_products_give_another_cache_that_is_near(scanned):
 def test_a_killed_scan_keeps_the_rounding_of_the_shards_that_it_had_finished(scanned):
     cache = scanned(copies=1)
     before = json.loads((cache.folder / "manifest.json").read_text())
+    bits = [cache.read(i) for i in range(12)]
     for name in ("stage.json", "manifest.json", "shard_00001.npy", "moments_00001.npy"):
         (cache.folder / name).unlink()
     lines = []
     scanned(copies=1, say=lines.append)
     assert "1 of 2 shards are there already" in lines[0]
     assert json.loads((cache.folder / "manifest.json").read_text()) == before
+    assert all(np.array_equal(a, Representations(cache.folder).read(i)) for i, a in enumerate(bits))
 
 
 def test_values_beyond_the_range_of_the_type_are_refused_and_one_that_holds_them_is_named(scanned, network):
@@ -82,12 +87,29 @@ def test_values_beyond_the_range_of_the_type_are_refused_and_one_that_holds_them
     assert everything(scanned(cache="bfloat16")).max() == pytest.approx(1e5, rel=0.01)
 
 
-def test_unknown_types_are_refused_before_anything_is_scanned(scanned):
-    with pytest.raises(
-        UserError, match=r"config.model.precision is 'float16'; expected one of float32, bfloat16"
-    ):
-        scanned(precision="float16")
-    with pytest.raises(
-        UserError, match=r"config.scan.cache is 'int8'; expected one of float16, bfloat16, float32"
-    ):
-        scanned(cache="int8")
+def test_a_flipped_byte_in_a_shard_is_found_and_the_scan_is_made_again(scanned):
+    cache = scanned()
+    shard = cache.folder / "shard_00000.npy"
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(Damaged, match="shard_00000.npy is damaged"):
+        Representations(cache.folder).read(0)
+    assert np.array_equal(scanned().read(0), cache.read(0)) or (cache.folder / "shard_00000.npy").is_file()
+
+
+def test_the_mask_of_an_augmented_copy_moves_with_its_picture(scanned, pictures, monkeypatch):
+    half = np.zeros((18, 12), np.uint8)
+    half[:9] = 255
+    monkeypatch.setattr(pictures, "tissue", lambda i: half[: -(-pictures.images[i].shape[0] // 8)])
+    cache = scanned(copies=2, augmentation=Augmentation(flip=1.0))
+    assert cache.tissue(11, 0).tolist() == [[True, True], [False, False]]
+    assert cache.tissue(11, 1).tolist() == [[False, False], [True, True]]
+
+
+def test_what_is_computed_in_is_part_of_the_key(scanned, monkeypatch):
+    import jax
+
+    here = scanned().folder
+    monkeypatch.setattr(jax, "default_backend", lambda: "another")
+    assert scanned().folder != here

@@ -122,6 +122,7 @@ def test_the_newest_keep_their_checksums_and_older_ones_go(tmp_path):
     assert all((tmp_path / "checkpoints" / step / SUMS).is_file() for step in "34")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax's event loop
 def test_a_disk_that_fails_is_one_line_with_what_is_left(tmp_path):
     large = {
         **TREE,

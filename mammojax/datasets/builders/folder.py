@@ -13,9 +13,9 @@ from mammojax.datasets.listing import printable
 from mammojax.datasets.patients import placeholders
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import Row, Table, find_table, read_table
-from mammojax.datasets.words import side_of, view_of
 from mammojax.errors import UserError
 from mammojax.images.reading.any_file import is_image_file
+from mammojax.images.views import VIEWS, from_words, side_of
 
 HEADER = "header"  # as the name of the patient's column: every patient is taken from the files' headers
 _LIKELY = {  # names that other tables give to the columns, without case, blanks and punctuation
@@ -23,6 +23,18 @@ _LIKELY = {  # names that other tables give to the columns, without case, blanks
     "patient": ("patientid", "patientno", "case", "caseid", "subject", "subjectid", "study", "studyid"),
     "label": ("labels", "pathology", "classification", "class", "cancer", "malignant", "diagnosis", "target"),
     "birads": ("birad", "breastbirads", "assessment", "biradsassessment", "biradscategory"),
+}
+
+_VIEWS_IN_WORDS = {
+    "craniocaudal": "CC",
+    "craneocaudal": "CC",
+    "kraniokaudal": "CC",
+    "mediolateraloblique": "MLO",
+    "obliquemediolateral": "MLO",
+    "oblique": "MLO",
+    "oblicua": "MLO",
+    "mediolateral": "ML",
+    "lateromedial": "LM",
 }
 
 
@@ -91,7 +103,7 @@ class Folder(MammogramBuilder):
 def _source(row: Row, columns: dict[str, str], table: Path, pictures: "_Pictures") -> Source:
     values = {field: row.values.get(column, "") for field, column in columns.items()}
     warnings = []
-    side, view = side_of(values["laterality"]), view_of(values["view"])
+    side, view = side_of(values["laterality"]), _view_of(values["view"])
     for what, word, value in (("laterality", values["laterality"], side), ("view", values["view"], view)):
         if word and not value:
             warnings.append(f"{what} {printable(word)[:40]!r} in the table is not understood")
@@ -111,6 +123,12 @@ def _source(row: Row, columns: dict[str, str], table: Path, pictures: "_Pictures
         missing=missing,
         warnings=tuple(warnings),
     )
+
+
+def _view_of(text: str) -> str:
+    """The view that a cell of a view's column names, one of `VIEWS`, "" if it names none or is not understood."""
+    plain = "".join(filter(str.isalpha, text.casefold()))
+    return plain.upper() if plain.upper() in VIEWS else _VIEWS_IN_WORDS.get(plain, "") or from_words(text)[1]
 
 
 class _Pictures:

@@ -27,6 +27,7 @@ from mammojax.images.reading import header as dicom_header
 from mammojax.images.reading.codestream import declared_size
 from mammojax.images.reading.elements import read_elements
 from mammojax.images.reading.greyscale import display_table
+from mammojax.images.reading.rle import decode_rle
 
 _GDCM, _OPENJPEG = "python-gdcm", "pylibjpeg and pylibjpeg-openjpeg"
 _PLUG_INS = {
@@ -164,8 +165,11 @@ def _decode(header: Dataset, syntax: uid.UID, max_pixels: int) -> np.ndarray:
             f"{syntax.name} cannot be decoded here; install {remedy or 'a pydicom plug-in for it'}"
         )
     rows, columns = header.Rows, header.Columns
-    if syntax.is_encapsulated and syntax != uid.RLELossless:
-        _check_codestream(header, rows, columns, max_pixels)
+    if syntax.is_encapsulated:
+        frame = _frame(header)
+        if syntax == uid.RLELossless:
+            return decode_rle(frame, rows, columns, header.BitsAllocated)
+        _check_codestream(frame, rows, columns, max_pixels)
     # python-gdcm ends the whole process on some damaged pictures: it comes last where there is a choice
     plug_in = next(iter(sorted(decoder.available_plugins, key=lambda name: name == "gdcm")), "")
     try:
@@ -184,12 +188,18 @@ def _decode(header: Dataset, syntax: uid.UID, max_pixels: int) -> np.ndarray:
     return codes.view(f"u{codes.dtype.itemsize}")
 
 
-def _check_codestream(header: Dataset, rows: int, columns: int, max_pixels: int) -> None:
-    """Rejects a compressed picture that is not what the header says, before memory is taken for it."""
+def _frame(header: Dataset) -> bytes:
+    """The one compressed picture of a file, its fragments joined."""
     try:
-        codestream = next(generate_frames(header.PixelData, number_of_frames=1))
+        return next(generate_frames(header.PixelData, number_of_frames=1))
+    except MemoryError:
+        raise
     except Exception:
         raise Rejected("the compressed pixels are not a readable sequence of fragments; truncated?") from None
+
+
+def _check_codestream(codestream: bytes, rows: int, columns: int, max_pixels: int) -> None:
+    """Rejects a compressed picture that is not what the header says, before memory is taken for it."""
     size = declared_size(codestream)
     if size is None:
         raise Rejected("the compressed pixels do not start as a picture of the transfer syntax")

@@ -64,6 +64,9 @@ _USEFUL = (
     "PixelIntensityRelationshipSign",
 )
 """With these, all elements that are looked at but the pixels; nothing else of a header leaves this module."""
+# no overlay is read, only where it lies; see `stored_bits`
+_OVERLAYS = [(group << 16) + element for group in range(0x6000, 0x6020, 2) for element in (0x0102, 0x3000)]
+_TAGS = [*map(tag_for_keyword, (*_NEEDED, *_USEFUL, "PixelData")), *_OVERLAYS]
 _NUMBERS = ("DS", "IS", "US", "SS", "US or SS")
 _EXPLICIT_VR = b"AE AS AT CS DA DS DT FL FD IS LO LT OB OW PN SH SL SQ SS ST TM UI UL UN US UT".split()
 
@@ -91,7 +94,7 @@ def read_elements(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[Da
         preamble = data[128:132] == b"DICM"
         if preamble:
             _check_inflated(data, max_pixels)
-        header = pydicom.dcmread(io.BytesIO(data), force=not preamble)
+        header = pydicom.dcmread(io.BytesIO(data), force=not preamble, specific_tags=_TAGS)
         syntax = header.file_meta.get("TransferSyntaxUID")
         if syntax is None:
             implicit, little = header.original_encoding

@@ -48,6 +48,8 @@ def _plain_values(body: bytes, count: int) -> np.ndarray:
     # a digit and a space each: checked before memory is taken for `count` values
     if len(body) < 2 * count - 1:
         raise Rejected(f"truncated: {len(body)} bytes cannot hold {count} values")
+    if len(body) > 16 * count + 2**20:  # 6 suffice; comments cost far more than their own size
+        raise Rejected(f"damaged: {len(body)} bytes for {count} values")
     body = re.sub(rb"#[^\r\n]*", b"", body)
     if re.search(rb"[^0-9\s]", body):
         raise Rejected("plain PGM with something else than numbers")

@@ -11,6 +11,7 @@ from mammojax.images.reading.grey_picture import GreyPicture, decode, grey, infl
 PNG_START = b"\x89PNG\r\n\x1a\n"
 _KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 _SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}
+_MOST_CHUNKS = 200_000  # of a kilobyte each they would hold the largest picture
 # first row, first column, row step, column step of the seven passes of an interlaced picture (8.2)
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
@@ -32,19 +33,26 @@ def read_png(data: bytes, max_pixels: int, warnings: list[str]) -> GreyPicture:
     chunks, body = _chunks(data, warnings)
     if b"tRNS" in chunks:
         raise Rejected("PNG with transparent values")
+    if b"acTL" in chunks:
+        raise Rejected("several pictures in one PNG file; expected one")
     row = _SAMPLES[kind] * depth // 8  # bytes a pixel, times columns, plus one that tells the filter
     passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
     sizes = ((-(-(height - top) // down), -(-(width - left) // right)) for top, left, down, right in passes)
     inflated(body, sum(h * (1 + row * w) for h, w in sizes if h > 0 and w > 0), "the PNG's pixel data")
+    # decoded from what was checked and nothing else: other chunks can be many, or bombs
+    header = data[16:29]
     if (depth, kind) == (16, 4):
         # Pillow would halve the depth; read as 8-bit RGBA, which is filtered alike, the bytes come out
         # unchanged
-        header = data[16:24] + bytes((8, 6)) + data[26:29]
-        data = data[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + data[33:]
-        both = np.ascontiguousarray(decode(data, "PNG", max_pixels)[0]).view(">u2").astype(np.uint16)
-        pixels = grey(both, "PNG")
-    else:
-        pixels = grey(decode(data, "PNG", max_pixels)[0], "PNG")
+        header = header[:8] + bytes((8, 6)) + header[10:]
+    parts = ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
+    plain = PNG_START + b"".join(
+        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(d, zlib.crc32(n))) for n, d in parts
+    )
+    pixels = decode(plain, "PNG", max_pixels)[0]
+    if (depth, kind) == (16, 4):
+        pixels = np.ascontiguousarray(pixels).view(">u2").astype(np.uint16)
+    pixels = grey(pixels, "PNG")
     if depth == 8:
         return GreyPicture(pixels, ("PNG",), 8, "its container")
     stated = chunks.get(b"sBIT", b"")[:1]
@@ -55,25 +63,32 @@ def read_png(data: bytes, max_pixels: int, warnings: list[str]) -> GreyPicture:
 
 def _chunks(data: bytes, warnings: list[str]) -> tuple[dict[bytes, bytes], bytes]:
     """(the first bytes of the chunks beside the pixels, by name; the pixel data of all IDAT chunks together)."""
-    chunks, body, position, name = {}, [], len(PNG_START), b""
-    while name != b"IEND":
+    chunks, body, position, name, view = {}, [], len(PNG_START), b"", memoryview(data)
+    for _ in range(_MOST_CHUNKS):
         if position + 12 > len(data):
             raise Rejected("truncated: the PNG has no end chunk")
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 8 + length
-        told = f"the PNG's {name.decode()} chunk" if name.isalpha() else "a chunk of the PNG"
         if end + 4 > len(data):
-            raise Rejected(f"truncated: {told} goes beyond the end of the file")
-        if zlib.crc32(memoryview(data)[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            raise Rejected(f"damaged: the checksum of {told} is wrong")
+            raise Rejected(f"truncated: {_told(name)} goes beyond the end of the file")
+        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise Rejected(f"damaged: the checksum of {_told(name)} is wrong")
         if name == b"IDAT":
-            body.append(data[position + 8 : end])
+            body.append(view[position + 8 : end])
         else:
             chunks[name] = data[position + 8 : min(end, position + 72)]
         position = end + 4
+        if name == b"IEND":
+            break
+    else:
+        raise Rejected(f"PNG of more than {_MOST_CHUNKS} chunks")
     if data[position:].strip(b"\0\r\n "):
         warnings.append("data after the end of the PNG were ignored")
     return chunks, b"".join(body)
+
+
+def _told(name: bytes) -> str:
+    return f"the PNG's {name.decode()} chunk" if name.isalpha() else "a chunk of the PNG"
 
 
 def _significant(pixels: np.ndarray, stated: int, warnings: list[str]) -> GreyPicture:

@@ -3,8 +3,6 @@
 Deflate is checked by its checksum; LZW and PackBits have none, and uncompressed pixels neither.
 """
 
-from itertools import product
-
 from PIL import Image
 
 from mammojax.images.mammogram import Rejected
@@ -62,31 +60,30 @@ def _check(data: bytes, picture: Image.Image) -> None:
         parts, offsets, counts = "tiles", _numbers(picture, 324), _numbers(picture, 325)
         if not rows or not columns:
             raise Rejected("TIFF with empty tiles")
-        down, across = -(-picture.height // rows), -(-picture.width // columns)
-        needed = [rows * (-(-columns * bits // 8))] * (down * across * planes)
-        whole = needed
+        number = -(-picture.height // rows) * -(-picture.width // columns) * planes
+        line, last = -(-columns * bits // 8), rows
     else:
         rows = min(_numbers(picture, 278, picture.height)[0], picture.height)
         parts, offsets, counts = "strips", _numbers(picture, 273), _numbers(picture, 279)
         if not rows:
             raise Rejected("TIFF with empty strips")
-        line = -(-picture.width * bits // 8)
-        tops = range(0, picture.height, rows)
-        needed = [line * min(rows, picture.height - top) for _, top in product(range(planes), tops)]
-        whole = [line * rows] * len(needed)  # the last strip may be written at full height
-    if not len(offsets) == len(counts) == len(needed):
-        raise Rejected(f"truncated: {len(offsets)} {parts} of {len(needed)} that the declared size needs")
+        number = -(-picture.height // rows) * planes
+        line, last = -(-picture.width * bits // 8), (picture.height - 1) % rows + 1
+    if not len(offsets) == len(counts) == number:
+        raise Rejected(f"truncated: {len(offsets)} {parts} of {number} that the declared size needs")
+    whole = line * rows  # the last strip may be written at full height, or at that of its rows
     for k, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
         what = f"one of the TIFF's {parts}"
         if offset + count > len(data):
             raise Rejected(f"truncated: {what} goes beyond the end of the file")
         body = data[offset : offset + count]
-        if compression == _NONE and count not in (needed[k], whole[k]):
-            raise Rejected(f"damaged: {what} has {count} bytes, {needed[k]} are needed")
+        needed = line * last if (k + 1) % (number // planes) == 0 else whole
+        if compression == _NONE and count not in (needed, whole):
+            raise Rejected(f"damaged: {what} has {count} bytes, {needed} are needed")
         if compression in (_DEFLATE, _OLD_DEFLATE):
-            _check_deflated(body, needed[k], whole[k], what)
-        if compression == _PACKBITS and (found := _packbits_length(body)) not in (needed[k], whole[k]):
-            raise Rejected(f"damaged: {what} unpacks to {found} bytes, {needed[k]} are needed")
+            _check_deflated(body, needed, whole, what)
+        if compression == _PACKBITS and (found := _packbits_length(body)) not in (needed, whole):
+            raise Rejected(f"damaged: {what} unpacks to {found} bytes, {needed} are needed")
 
 
 def _check_deflated(body: bytes, needed: int, whole: int, what: str) -> None:

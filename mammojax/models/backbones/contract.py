@@ -106,6 +106,22 @@ def receptive_field(layers: tuple[Layer, ...], first_stride: int | None = None) 
     return start, step, size
 
 
+def cell_centre(layers: tuple[Layer, ...], first_stride: int | None = None) -> tuple[float, int]:
+    """(offset, step) in pixels along one axis: what cell i tells lies around offset + i step; pixel centres are whole.
+
+    The middle of what it sees, but for strided "same" layers, which pad more after than before: there it is the middle
+    of the `stride` pixels that a cell stands for. Trained kernels lean to where they lie: EfficientNet-Lite0's slopes
+    have their centre 3.3 to 4.0 (stride 8) and 6.6 to 11 pixels (stride 16) into a cell; the middles of what is seen
+    are 7 and 15, of what is stood for 3.5 and 7.5.
+    """
+    offset, step = 0.0, 1
+    for layer in restrided(layers, first_stride):
+        reach = layer.stride - 1 if layer.padding == "same" else layer.kernel - 1 - 2 * layer.padding
+        offset += reach / 2 * step
+        step *= layer.stride
+    return offset, step
+
+
 def scan_side(backbone: Backbone, tap: Tap, padding: Padding, cells: int, first_stride: int) -> int:
     """Side in pixels that gives `cells` cells at this stride of the first layer, without a pixel to spare.
 

@@ -36,7 +36,7 @@ HEAD = 1280
 IN_CACHES = (
     2**21
 )  # numbers, 8 MB: in strips block1 takes a quarter of the time, block3 a third; smaller ones no less
-_LAST_STAGE = {"stride16": 5, "stride8": 3, "head": 7}
+_LAST_STAGE = {"stride16": 5, "stride32": 6, "stride8": 3, "head": 7}
 
 
 def _layers(stages: int) -> tuple[Layer, ...]:
@@ -51,6 +51,7 @@ BACKBONE = Backbone(
     reading="pool",
     taps=(
         Tap("stride16", STAGES[4][5], _layers(5)),  # the default: told more than the last layer on mini-MIAS
+        Tap("stride32", STAGES[5][5], _layers(6)),  # block14
         Tap("stride8", STAGES[2][5], _layers(3)),
         Tap("head", HEAD, (*_layers(7), PIXELWISE)),
     ),
@@ -63,7 +64,13 @@ def load(weights: str | None, seed: int) -> tuple[dict, str, str]:
     installed package's. seed is not used."""
     path = Path(weights) if weights else _installed()
     if not path.is_file():
-        raise UserError(f"{path} is absent; install {PACKAGE.replace('_', '-')} or give config.model.weights")
+        what = "is a folder" if path.is_dir() else "is absent"
+        remedy = (
+            "give a file, or leave config.model.weights empty"
+            if weights
+            else f"install {PACKAGE.replace('_', '-')}"
+        )
+        raise UserError(f"{path} {what}; {remedy}")
     if is_safetensors(path):
         found = read_weights(path, BACKBONE.name)
         if not found.facts:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -221,7 +222,7 @@ def test_signed_float_and_many_page_tiffs_are_rejected():
     out = io.BytesIO()
     page = Image.fromarray(pixels)
     page.save(out, "TIFF", save_all=True, append_images=[page])
-    assert "2 pictures" in rejection(out.getvalue())
+    assert "several pictures" in rejection(out.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -475,3 +476,37 @@ def test_the_real_digital_exam_has_12_bits(shared):
         mammogram = read_mammogram(data, file.name, depth=12)
         assert mammogram.bits == 12 and mammogram.warnings == ()
         assert mammogram.laterality in "LR" and mammogram.view in ("CC", "MLO")
+
+
+def peak_of(data, **options) -> tuple[str, float]:
+    """(reason of the rejection or "", bytes that reading took at most)."""
+    reason = ""
+    tracemalloc.start()
+    try:
+        read_mammogram(data, "x", **options)
+    except Rejected as rejected:
+        reason = str(rejected)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return reason, peak
+
+
+def test_text_that_inflates_beside_the_pixels_of_a_png_is_not_looked_at():
+    pixels = random_picture(8).astype(np.uint8)
+    bomb = zlib.compress(bytes(50_000_000))
+    data = png(pixels, 0, (b"zTXt", b"a\0\0" + bomb), (b"iCCP", b"a\0\0" + bomb))
+    reason, peak = peak_of(data)
+    assert reason == "" and peak < 5e6  # the file has 100 kB
+    np.testing.assert_array_equal(read_mammogram(data, "x").pixels, pixels)
+
+
+def test_what_a_hostile_file_declares_is_not_believed_at_the_cost_of_memory():
+    pixels = random_picture(8).astype(np.uint8)
+    for data, reason in (
+        (with_tag(with_tag(tiff(pixels), 257, 90_000_000 // 20), 278, 1), "strips of 4500000"),
+        (b"P2 3 3 255\n" + b"#\n" * 1_000_000, "for 9 values"),
+        (b"P2 3 3 255\n" + b"1" * 2_000_000, "for 9 values"),
+    ):
+        found, peak = peak_of(data)
+        assert reason in found and peak < 10e6
