@@ -24,7 +24,7 @@ class Predictions:
 
     Kept in one order, that of repeat and record, with patients numbered by their first record, and breasts likewise:
     nothing that is made of them can depend on the order of rows or on how patients are called.
-    Raises ValueError on unequal lengths, other labels, NaN, a record twice in a repeat, a patient in two folds of a repeat,
+    Raises ValueError on unequal lengths, other labels, scores that are not finite, a record twice in a repeat, a patient in two folds of a repeat,
     and repeats that differ in their records, patients, breasts or labels.
     """
 
@@ -52,8 +52,11 @@ class Predictions:
             )
         object.__setattr__(self, "breasts", _numbered(self.patients * (len(self) + 1) + self.breasts))
         for name in ("scores", "calibrated"):
-            if np.isnan(getattr(self, name)).any():
-                raise ValueError(f"{name} hold NaN for {np.isnan(getattr(self, name)).sum()} images")
+            odd = ~np.isfinite(getattr(self, name))
+            if odd.any():
+                raise ValueError(
+                    f"{name} are not finite for {odd.sum()} images, such as {getattr(self, name)[odd][0]}"
+                )
         if len(np.unique(np.stack([self.repeats, self.records]), axis=1).T) != len(self):
             raise ValueError("a record has more than one prediction; an out-of-fold image is scored once")
         first = self.of_repeat(self.repeats[0]) if len(self) else slice(0)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from mammojax.evaluation.calibration import reliability
+from mammojax.evaluation.localisation import FreeResponse
 from mammojax.evaluation.predictions import LEVELS, Predictions, at_level
 from mammojax.report.summary import Summary
 from mammojax.report.table import written
@@ -214,6 +215,22 @@ def reliability_figure(
             axes.text(0.97, 0.03, f"{int(found.images.sum())} images", ha="right", fontsize=8, alpha=0.7)
         figure.supxlabel("Calibrated probability", fontsize=10)
         figure.supylabel("Share of positives, with its 95% interval", fontsize=10)
+    return figure
+
+
+def free_response_figure(response: FreeResponse, *, title: str) -> Figure:
+    """The share of lesions found against false marks an image, with 95% intervals at the stated numbers. title: the arm's."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        axes.step(*response.curve, where="post", color="#0072b2", linewidth=1.7)
+        rates = np.asarray(list(response.sensitivity))
+        value, low, high = np.asarray([[e.value, e.low, e.high] for e in response.sensitivity.values()]).T
+        bars = np.nan_to_num([value - low, high - value])
+        axes.errorbar(rates, value, bars, fmt="o", color="black", markersize=4, elinewidth=1.0)
+        axes.set(xlim=(0, 1.15 * rates.max()), ylim=(0, 1.01), title=title)
+        axes.set(xlabel="False marks an image", ylabel="Lesions found, share")
     return figure
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from mammojax.evaluation.bootstrap import Estimate
 from mammojax.evaluation.metrics import METRICS
 from mammojax.evaluation.predictions import LEVELS
+from mammojax.report.findings import Finding
 from mammojax.report.summary import Summary
 from mammojax.report.table import counted, method, spread, written
 from mammojax.runs.files import writing
 
 _TEMPLATE = "report.html.j2"
+_TO = "\u00a0to\u00a0"  # an interval stays on one line
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ def write_report(
     config: Mapping,
     environment: Mapping,
     notes: Sequence[str],
+    findings: Sequence[Finding] = (),
 ) -> None:
     """Writes the report, whole or not at all; the browser is told to load nothing from elsewhere.
 
     data_set: facts by name, in the order in which they are shown. losses: (fate, reason, files) of all that was not
     used. titles: of the arms by name. notes: sentences on how to read the numbers, beside those of `method`.
+    findings: small tables of their own, after the table.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -88,6 +92,18 @@ def write_report(
         levels=[_level(summary, level, row) for level in LEVELS],
         differences=[_differences(summary, level, row) for level in LEVELS] if summary.differences else [],
         notes=[*method(summary), *notes],
+        findings=[
+            {
+                "heading": finding.heading,
+                "note": finding.note,
+                "heads": finding.heads,
+                "rows": [
+                    {"name": name, "proposed": False, "cells": [cell.replace(" to ", _TO) for cell in cells]}
+                    for name, *cells in finding.rows
+                ],
+            }
+            for finding in findings
+        ],
         repeats=summary.repeats,
         folds=folds,
         fold_rows=[
@@ -150,7 +166,7 @@ def _differences(summary: Summary, level: str, row) -> dict:
 
 def _unbroken(estimate: Estimate, *, signed: bool = False) -> str:
     """An estimate whose interval stays on one line."""
-    return written(estimate, signed=signed).replace(" to ", "\u00a0to\u00a0")
+    return written(estimate, signed=signed).replace(" to ", _TO)
 
 
 def _plain(value: float) -> str:

@@ -4,9 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mammojax.datasets import accounts
+from mammojax.errors import UserError
+from mammojax.evaluation.localisation import Film
 from mammojax.evaluation.predictions import Predictions
+from mammojax.evaluation.shortcuts import facts_alone
 from mammojax.report import figures
 from mammojax.report.collect import Cell, collect, training_curves
+from mammojax.report.findings import Acquisition, pointing, shortcuts
 from mammojax.report.html import Picture, write_report
 from mammojax.report.summary import Summary, summarise
 from mammojax.report.table import counted, table_json, table_markdown
@@ -19,6 +23,7 @@ NOTES = (
     "Images of different folds are scored by different networks, and a network trained on pairs has no scale or offset of its "
     "own. They are ranked together by the log-odds of the calibration that was fitted inside each fold's training data.",
 )
+FACTS = "acquisition"  # the arm that knows nothing but how a film was taken
 CURVES = 4  # arms in the figure of training curves: more cannot be told apart
 
 
@@ -38,21 +43,52 @@ def write_results(
     notes: Sequence[str] = (),
     curves_of: Sequence[str] = (),
     pictures: Sequence[Picture] = (),
-) -> tuple[Summary, Path]:
-    """Writes all results of a run into `directory`, where its accounts.csv lies; the summary and the report's path.
+    acquisition: Acquisition | None = None,
+    films: Sequence[Film] = (),
+) -> tuple[str, Path]:
+    """Writes all results of a run into `directory`, where its accounts.csv lies; table.md's text and the report's path.
 
     cells: (arm, repeat, fold, folder) of every arm on every fold and repeat. titles, colours: of the arms by name. title,
     command: of the report, and what makes the run again. facts: what to say of the data, by name. config: what was asked
     for, as a record. notes: sentences on how to read the numbers, beside `NOTES`. curves_of: arms in the figure of training
-    curves; empty for the first ones. pictures: more of them, after those that are drawn here.
-    Raises UserError if cells are missing or of different recipes.
+    curves; empty for the first ones. pictures: more of them, after those that are drawn here. acquisition:
+    how the films were taken; adds the arm `FACTS`, which knows nothing else, and every arm within groups. films: held-out
+    films of one repeat with the proposed arm's maps; adds where it looks.
+    Raises UserError if cells are missing or of different recipes, or the proposed arm is not among them.
     """
     directory = Path(directory)
     predictions = collect(cells, path=directory / "predictions.csv")
+    if proposed not in predictions:
+        raise UserError(
+            f"the proposed arm is {proposed!r}, expected one of {', '.join(predictions)}; set config.crossval.proposed"
+        )
+    findings, more = [], []
+    if acquisition is not None:
+        predictions[FACTS] = facts_alone(acquisition.facts, next(iter(predictions.values())))
+        titles = {**titles, FACTS: f"Acquisition alone: {', '.join(acquisition.names)}"}
+        colours = {**colours, FACTS: "#aaaaaa"}
+        findings.append(shortcuts(predictions, acquisition, titles=titles, seed=seed, resamples=resamples))
+    if films:
+        finding, response = pointing(films, title=titles[proposed], seed=seed, resamples=resamples)
+        findings.append(finding)
+        figure = figures.free_response_figure(response, title=titles[proposed])
+        data = figures.save_figure(figure, directory / "figures" / "free_response")
+        more.append(
+            Picture(
+                "Free response",
+                "Lesions found against false marks an image, 95% intervals.",
+                data,
+                narrow=True,
+            )
+        )
     summary = summarise(predictions, proposed=proposed, seed=seed, resamples=resamples)
+    table = "\n".join([table_markdown(summary, titles), *(finding.markdown() for finding in findings)])
     with writing(directory / "table.md", "w") as file:
-        file.write(table_markdown(summary, titles))
-    write_json(directory / "table.json", table_json(summary))
+        file.write(table)
+    write_json(
+        directory / "table.json",
+        table_json(summary) | {"findings": {finding.heading: finding.value for finding in findings}},
+    )
     curves, selected = training_curves(cells)
     shown = {arm: curves[arm] for arm in curves_of or list(curves)[:CURVES] if arm in curves}
     drawn = _drawn(directory / "figures", predictions, summary, (shown, selected), titles, colours)
@@ -65,12 +101,13 @@ def write_results(
         losses=accounts.reasons(ledger),
         summary=summary,
         titles=titles,
-        pictures=[*drawn, *pictures],
+        pictures=[*drawn, *more, *pictures],
+        findings=findings,
         config=config,
         environment=environment(),
         notes=[*NOTES, *notes],
     )
-    return summary, directory / "report.html"
+    return table, directory / "report.html"
 
 
 def _drawn(

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from mammojax.experiment.table import read_table
 from mammojax.report.results import write_results
-from mammojax.report.table import table_markdown
 from mammojax.runs.files import read_json
 
 
@@ -23,7 +22,7 @@ def evaluate(directory: Path, *, command: str) -> tuple[str, Path]:
         for entry, folder in zip(entries, table.folders(arm))
     ]
     data, model = config["data"], config["model"]
-    summary, report = write_results(
+    return write_results(
         directory,
         cells,
         titles=table.titles,
@@ -40,4 +39,3 @@ def evaluate(directory: Path, *, command: str) -> tuple[str, Path]:
         },
         config=config,
     )
-    return table_markdown(summary, table.titles), report

@@ -1,7 +1,7 @@
 """The table of a summary, in Markdown for people and as JSON for programs."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from mammojax.evaluation.bootstrap import LEVEL, Estimate
@@ -91,7 +91,7 @@ def table_markdown(summary: Summary, titles: Mapping[str, str]) -> str:
     lines = [
         f"AUC, mean over folds{' and repeats' if several else ''}{note}:",
         "",
-        *_rows(
+        *rows(
             "Arm",
             LEVELS,
             ((name(arm), [mean(s[level]) for level in LEVELS]) for arm, s in summary.arms.items()),
@@ -102,7 +102,7 @@ def table_markdown(summary: Summary, titles: Mapping[str, str]) -> str:
         spreads = ["SD of folds", "SD of repeats"] if several else ["SD of folds"]
         lines += ["", f"**{level.capitalize()}**: {counted(level, first)}.", ""]
         heads = ["AUC, mean over folds", *spreads, *(METRICS[m].title for m in METRICS if m != "mean")]
-        lines += _rows(
+        lines += rows(
             "Arm",
             heads,
             (
@@ -119,7 +119,7 @@ def table_markdown(summary: Summary, titles: Mapping[str, str]) -> str:
         )
     if summary.differences:
         lines += ["", f"AUC, mean over folds: {titles[summary.proposed]} minus the other arm, paired:", ""]
-        lines += _rows(
+        lines += rows(
             "Other arm",
             LEVELS,
             (
@@ -143,7 +143,7 @@ def table_json(summary: Summary) -> dict:
         return {**value.pop("estimates"), **value}
 
     arms = {arm: {name: level(s) for name, s in levels.items()} for arm, levels in summary.arms.items()}
-    return _plain(
+    return plain(
         {
             "proposed": summary.proposed,
             "arms": arms,
@@ -157,15 +157,17 @@ def table_json(summary: Summary) -> dict:
     )
 
 
-def _rows(corner: str, heads, rows) -> list[str]:
-    lines = [[corner, *(head[0].upper() + head[1:] for head in heads)], [":--"] * (len(heads) + 1)]
-    lines += [[name, *cells] for name, cells in rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+def rows(corner: str, heads: Sequence[str], lines: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    """The lines of a table in Markdown. lines: (name, cells)."""
+    table = [[corner, *(head[0].upper() + head[1:] for head in heads)], [":--"] * (len(heads) + 1)]
+    table += [[name, *cells] for name, cells in lines]
+    return ["| " + " | ".join(line) + " |" for line in table]
 
 
-def _plain(value):
+def plain(value):
+    """A JSON value with None for NaN and text for names."""
     if isinstance(value, dict):
-        return {str(name): _plain(v) for name, v in value.items()}
+        return {str(name): plain(v) for name, v in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

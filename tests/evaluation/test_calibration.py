@@ -17,7 +17,7 @@ def cross_entropy(slope, intercept, scores, labels):
     return np.sum(np.logaddexp(0, z) - targets * z)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(4, 60), shift=st.floats(0, 6), outlier=st.floats(0, 1e4))
 def test_no_calibration_with_a_rising_slope_fits_better(seed, size, shift, outlier):
     rng = np.random.default_rng(seed)
@@ -34,7 +34,7 @@ def test_no_calibration_with_a_rising_slope_fits_better(seed, size, shift, outli
 
 
 @given(scale=st.floats(1e-6, 1e6), offset=st.floats(-1e3, 1e3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_scale_and_offset_of_a_network_leave_the_log_odds_as_they_are(scale, offset):
     rng = np.random.default_rng(1)
     labels = np.arange(40) % 2

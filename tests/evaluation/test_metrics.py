@@ -24,7 +24,7 @@ def study(seed, size, values):
     return rng.integers(0, values, size + 2) / 3, labels, rng
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(0, 60), values=st.integers(1, 40))
 def test_every_metric_is_scikit_learns_with_ties(seed, size, values):
     scores, labels, _ = study(seed, size, values)
@@ -34,7 +34,7 @@ def test_every_metric_is_scikit_learns_with_ties(seed, size, values):
         assert value == pytest.approx(reference(name, labels, scores), abs=1e-12), name
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(2, 40), values=st.integers(1, 40))
 def test_a_weight_counts_as_so_many_copies(seed, size, values):
     scores, labels, rng = study(seed, size, values)

@@ -9,6 +9,7 @@ from studies import altered, study
 
 from mammojax.evaluation.predictions import LEVELS
 from mammojax.report import figures
+from mammojax.report.findings import Finding
 from mammojax.report.html import Picture, write_report
 from mammojax.report.summary import summarise
 from mammojax.report.table import counted, written
@@ -61,6 +62,7 @@ def report(arms, summary, tmp_path_factory):
         path, title=HOSTILE, command=HOSTILE, data_set={HOSTILE: HOSTILE}, losses=[("rejected", HOSTILE, 3)],
         summary=summary, titles=TITLES | {"bce": HOSTILE}, pictures=[Picture(HOSTILE, HOSTILE, curve)],
         config={HOSTILE: [HOSTILE]}, environment={"python": HOSTILE}, notes=[HOSTILE],
+        findings=[Finding(HOSTILE, (HOSTILE, HOSTILE), ((HOSTILE, HOSTILE),), HOSTILE, {})],
     )  # fmt: skip
     return path.read_text(encoding="utf-8")
 
@@ -80,8 +82,8 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_runs(report):
 
 def test_hostile_text_is_shown_as_it_is(report, summary):
     # title, heading, command, fact name and value, reason, picture, caption, note: wherever text goes in; and an arm's
-    # title in the overview, three levels, three tables of differences and the folds of every repeat
-    assert Page(report).text.count(HOSTILE) == 9 + 7 + summary.repeats
+    # title in the overview, three levels, three tables of differences and the folds of every repeat; six times in a finding
+    assert Page(report).text.count(HOSTILE) == 9 + 7 + summary.repeats + 6
 
 
 def test_every_number_stands_with_its_interval_at_every_level(report, summary):
@@ -109,7 +111,9 @@ def test_every_picture_has_a_text_and_every_head_cell_a_scope(report):
     assert page.all("th") and all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
 
 
-def test_the_same_results_make_the_same_bytes(arms, tmp_path):
+def test_the_same_results_make_the_same_bytes(tmp_path):
+    first = study(np.random.default_rng(0), repeats=2)
+    arms = {"bce": first, "auc": altered(first, calibrated=-first.calibrated)}
     for name in ("one", "two"):
         figures.save_figure(figures.reliability_figure(arms, TITLES, COLOURS), tmp_path / name)
     for suffix in (".png", ".svg"):

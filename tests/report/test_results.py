@@ -9,8 +9,10 @@ from studies import study
 
 from mammojax.datasets.accounts import Account, write_accounts
 from mammojax.errors import UserError
+from mammojax.evaluation.localisation import Film
 from mammojax.experiment.predictions import COLUMNS
 from mammojax.report.collect import collect, training_curves
+from mammojax.report.findings import Acquisition
 from mammojax.report.html import Picture
 from mammojax.report.results import write_results
 from mammojax.runs import stages
@@ -124,10 +126,20 @@ def test_the_curve_of_a_cell_carries_the_step_of_the_chosen_epoch(tmp_path):
     assert curves["auc"][1, 4] == ([7, 14, 21], [0.6, 0.7, 0.8]) and selected["auc"][1, 4] == 14
 
 
+def lucky_film(rng, k):
+    """A film of 6 x 6 cells whose highest lies in its circle."""
+    scores = rng.normal(size=(6, 6))
+    scores[2, 3] = 9
+    centres = np.stack(np.meshgrid(np.arange(6), np.arange(6), indexing="ij"), -1) * 32 + 15.5
+    return Film(k, k, scores, np.ones((6, 6), bool), centres, np.array([[79.5, 111.5, 10]]), 16)
+
+
 def test_a_run_leaves_table_figures_and_a_report_that_name_no_file(tmp_path):
     write_accounts(
-        tmp_path, [Account("Jane_Doe_0.dcm", "used"), Account("Jane_Doe_9.dcm", "rejected", "no pixels")]
+        tmp_path,
+        [Account(1, "Jane_Doe_0.dcm", "used"), Account(2, "Jane_Doe_9.dcm", "rejected", "no pixels")],
     )
+    rng = np.random.default_rng(0)
     extra = Picture("Where it looks", "A panel.", b"\x89PNG and so on")
     options = {
         "titles": TITLES,
@@ -140,14 +152,21 @@ def test_a_run_leaves_table_figures_and_a_report_that_name_no_file(tmp_path):
         "facts": {"Data set": "made up"},
         "config": {"seed": 0},
         "pictures": [extra],
+        "acquisition": Acquisition(("spacing",), rng.normal(size=(192, 1)), ["A", "B"] * 96),
+        "films": [lucky_film(rng, k) for k in range(20)],
     }
-    summary, path = write_results(tmp_path, cells(tmp_path), **options)
-    assert path == tmp_path / "report.html" and summary.repeats == 2
-    names = {"auc", "roc", "scores", "reliability", "training_curves"}
+    text, path = write_results(tmp_path, cells(tmp_path), **options)
+    assert path == tmp_path / "report.html" and text == (tmp_path / "table.md").read_text()
+    names = {"auc", "roc", "scores", "reliability", "training_curves", "free_response"}
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {
         f"{n}.{s}" for n in names for s in ("png", "svg")
     }
-    assert json.loads((tmp_path / "table.json").read_text())["proposed"] == "auc"
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert table["proposed"] == "auc" and set(table["arms"]) == {"bce", "auc", "acquisition"}
+    assert table["findings"]["Where it looks"]["pointing_game"]["hits"] == 20
+    assert table["findings"]["Within groups of acquisition"]["auc"]["groups"]["B"]["images"] == 96
+    for shown in (text, path.read_text()):
+        assert "20 of 20" in shown and "Acquisition alone: spacing" in shown and "96 images" in shown
     assert "Where it looks" in path.read_text()
     with (tmp_path / "predictions.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 2 * 2 * 192
@@ -157,3 +176,10 @@ def test_a_run_leaves_table_figures_and_a_report_that_name_no_file(tmp_path):
         if p.suffix in (".md", ".json", ".html", ".svg") and p.name != "stage.json"
     ]
     assert len(passed_on) >= 8 and not [p for p in passed_on if "Jane" in p.read_text(errors="replace")]
+
+
+def test_a_proposed_arm_that_is_not_in_the_table_is_refused(tmp_path):
+    made = cells(tmp_path, repeats=1)
+    with pytest.raises(UserError, match="proposed arm is 'own', expected one of bce, auc"):
+        write_results(tmp_path, made, titles=TITLES, colours=COLOURS, proposed="own", seed=0, resamples=5, title="",
+                      command="", facts={}, config={})  # fmt: skip

@@ -223,8 +223,9 @@ def test_leaks_and_doubles_in_predictions_are_refused():
         altered(a, records=np.zeros(len(a)))
     with pytest.raises(ValueError, match="differ in their labels"):
         altered(a, labels=np.where(a.repeats == 1, 1 - a.labels, a.labels))
-    with pytest.raises(ValueError, match="NaN"):
-        altered(a, calibrated=np.full(len(a), np.nan))
+    for value in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="not finite"):
+            altered(a, calibrated=np.full(len(a), value))
 
 
 def test_a_breast_of_the_same_name_in_two_patients_is_two_breasts():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from studies import altered, study
 
+from mammojax.evaluation.metrics import METRICS, Metric
 from mammojax.evaluation.predictions import LEVELS
 from mammojax.report.summary import summarise
 from mammojax.report.table import table_json, table_markdown, written
@@ -71,3 +72,15 @@ def test_no_interval_and_no_number_are_written_in_words():
     assert "1.000 (no interval)" in table and "do not vary" in table
     table = table_markdown(summary_of(labels=np.zeros(192)), TITLES)
     assert "not defined" in table and "50 resamples had no fold with both classes of breasts" in table
+
+
+def test_a_metric_is_one_line(monkeypatch):
+    def youden(positives, negatives):
+        return (positives / positives[-1] - negatives / negatives[-1]).max(axis=0)
+
+    monkeypatch.setitem(METRICS, "youden", Metric("Youden's index", youden))
+    summary = summary_of()
+    estimate = summary.arms["auc"]["breast"].estimates["youden"]
+    assert 0 < estimate.low < estimate.value < estimate.high < 1
+    assert "Youden's index" in table_markdown(summary, TITLES)
+    assert table_json(summary)["differences"]["bce"]["patient"]["youden"]["value"] is not None
