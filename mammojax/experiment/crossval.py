@@ -71,14 +71,14 @@ class Run:
 
 def tables() -> dict[str, tuple[str, ...]]:
     """What the names in the settings are looked up in."""
-    from mammojax.losses.surrogates import NAMES
+    from mammojax.losses.surrogates import SURROGATES
 
     return {
         "builders": tuple(BUILDERS),
         "label_schemes": tuple(SCHEMES),
         "backbones": tuple(BACKBONES),
         "classifiers": tuple(CLASSIFIERS),
-        "surrogates": tuple(NAMES),
+        "surrogates": tuple(SURROGATES),
         "arms": tuple(ARMS),
     }
 
@@ -418,7 +418,9 @@ class Experiment:
         return learn, {"representations": self._representations(settings).key}
 
 
-PAIR_LOSS = ("pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature")
+PAIR_LOSS = (
+    "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift",
+)  # fmt: skip
 
 
 def _pair(settings: Settings) -> dict:
