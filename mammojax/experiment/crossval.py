@@ -15,6 +15,7 @@ import numpy as np
 from mammojax.datasets import accounts
 from mammojax.datasets import samples as sampling
 from mammojax.datasets.builders import BUILDERS
+from mammojax.datasets.folds import save_folds
 from mammojax.datasets.labels import SCHEMES
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
@@ -32,7 +33,6 @@ from mammojax.models.classifiers import CLASSIFIERS, classifier_module
 from mammojax.representations.bags import Bags
 from mammojax.representations.statistics import ChannelSums
 from mammojax.runs.environment import record_settings
-from mammojax.runs.files import write_json
 from mammojax.runs.share import Piece, shared
 from mammojax.settings import Settings, check_arms, check_names, notes, to_mapping
 from mammojax.training.objectives import OBJECTIVES
@@ -220,17 +220,11 @@ class Experiment:
                 repeat=repeat,
             )
         ]
-        folds = {
-            f"repeat {repeat}": {
-                str(records.records[i].number): parts.fold
-                for parts in self.splits
-                if parts.repeat == repeat
-                for k in parts.held_out
-                for i in self._samples.members[k]
-            }
-            for repeat in range(table.repeats)
-        }
-        write_json(Path(settings.run) / "folds.json", {"seed": settings.seed, "folds": folds})
+        repeats = [np.zeros(len(records), int) for _ in range(table.repeats)]
+        for parts in self.splits:
+            for k in parts.held_out:
+                repeats[parts.repeat][self._samples.members[k]] = parts.fold
+        save_folds(Path(settings.run) / "folds.json", records, repeats, seed=settings.seed)
         self._maps = inputs.MapsCache(RESIDENT)
         self._networks, self._represented, self._sums, self._features = {}, {}, {}, {}
 
