@@ -1,5 +1,6 @@
 """The cells of one table over one prepared set: what each kind of arm reads, how it learns, what is written of it."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from mammojax.datasets.folds import save_folds
 from mammojax.datasets.record import RecordSet
 from mammojax.experiment import fit, inputs
 from mammojax.experiment.arms import Arm, base_arm
+from mammojax.experiment.controls import exchanged_labels, random_partner
 from mammojax.experiment.finetune import MergedLearner
 from mammojax.experiment.fit import Scored
 from mammojax.experiment.maps import RESIDENT, MapLearner
@@ -30,10 +32,15 @@ class Experiment:
 
     def __init__(self, settings: Settings, records: RecordSet, *, say: Callable, track: Callable):
         self._settings, self._records, self._say, self._track = settings, records, say, track
+        table = settings.crossval
         self._samples = sampling.samples(records, settings.data.sample)
         self._partner, other = sampling.partner(records), sampling.other_view(records)
         self._neighbours = inputs.neighbours(self._samples, self._partner, other)
-        table = settings.crossval
+        if table.control == "labels":
+            exchanged = exchanged_labels(self._samples, seed=settings.seed)
+            self._samples = dataclasses.replace(self._samples, labels=exchanged)
+        elif table.control == "partner":
+            self._partner = random_partner(records, self._partner, seed=settings.seed)
         self.splits: list[Split] = [
             parts
             for repeat in range(table.repeats)
@@ -84,7 +91,12 @@ class Experiment:
             arm,
             parts,
             learn,
-            made_from={"prepared": self._records.directory.name, "network": network.identity, **made_from},
+            made_from={
+                "prepared": self._records.directory.name,
+                "network": network.identity,
+                "control": self._settings.crossval.control,
+                **made_from,
+            },
             use=use,
             rows=self._rows,
             labels=self._samples.labels,
@@ -98,7 +110,7 @@ class Experiment:
         breasts = {(int(p), r.breast): None for p, r in zip(patients, self._records.records)}
         breast_number = {breast: k + 1 for k, breast in enumerate(breasts)}
 
-        def row(i: int) -> dict:
+        def row(i: int, label: int) -> dict:
             r = self._records.records[i]
             return {
                 "record": r.number,
@@ -107,11 +119,16 @@ class Experiment:
                 "breast": breast_number[int(patients[i]), r.breast],
                 "laterality": r.laterality,
                 "view": r.view,
-                "label": r.label,
+                "label": label,
                 "geometry": r.geometry,
             }
 
-        return [[row(int(i)) for i in self._samples.members[int(k)]] for k in numbers]
+        def label(i: int, k: int) -> int:
+            # a sample of several records has the largest of their labels; a control has its own
+            own = self._settings.crossval.control != "labels"
+            return self._records.records[i].label if own else int(self._samples.labels[k])
+
+        return [[row(int(i), label(int(i), int(k))) for i in self._samples.members[int(k)]] for k in numbers]
 
     def _network(self, settings: Settings):
         model = settings.model
