@@ -160,11 +160,13 @@ class Model:
         return np.asarray(compiled_scan()(graph, state, pixels, plan, self.facts["precision"]))
 
     def _merged(self, net, pixels, plan, cells) -> float:
+        from mammojax.training.batches import on_whole_map
         from mammojax.training.step import Batch, model_scorer
 
         score = _once(self, id(net), lambda: model_scorer(net))
         one = np.zeros(1, np.int32)
-        batch = Batch(pixels, one, one, np.ones(1, bool), cells[None], plan)
+        tissue = on_whole_map(cells, getattr(plan, "map_shape", None))[None]
+        batch = Batch(pixels, one, one, np.ones(1, bool), tissue, plan)
         return float(score(batch)[0])
 
     # -- crops of one exam ----------------------------------------------------------------------------------------
