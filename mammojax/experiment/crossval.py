@@ -23,7 +23,7 @@ from mammojax.experiment.arms import ARMS, Arm, arm_of, base_arm
 from mammojax.experiment.finetune import MergedLearner
 from mammojax.experiment.fit import Scored, describe_cell
 from mammojax.experiment.maps import RESIDENT, MapLearner
-from mammojax.experiment.predictions import read_predictions
+from mammojax.experiment.predictions import described, read_predictions
 from mammojax.experiment.split import Split, splits
 from mammojax.experiment.svm import fit_svm
 from mammojax.experiment.table import Entry, Table, write_table
@@ -267,32 +267,12 @@ class Experiment:
             learn,
             made_from={"prepared": self._records.directory.name, "network": network.identity, **made_from},
             use=use,
-            rows=self._rows,
+            rows=functools.partial(described, self._records, self._samples),
             labels=self._samples.labels,
             neighbours=self._neighbours,
             seed=self._settings.seed,
             say=self._say,
         )
-
-    def _rows(self, numbers: np.ndarray) -> list[list[dict]]:
-        patients = self._records.patients
-        breasts = {(int(p), r.breast): None for p, r in zip(patients, self._records.records)}
-        breast_number = {breast: k + 1 for k, breast in enumerate(breasts)}
-
-        def row(i: int) -> dict:
-            r = self._records.records[i]
-            return {
-                "record": r.number,
-                "file": r.record,
-                "patient": int(patients[i]) + 1,
-                "breast": breast_number[int(patients[i]), r.breast],
-                "laterality": r.laterality,
-                "view": r.view,
-                "label": r.label,
-                "geometry": r.geometry,
-            }
-
-        return [[row(int(i)) for i in self._samples.members[int(k)]] for k in numbers]
 
     def _network(self, settings: Settings):
         model = settings.model
