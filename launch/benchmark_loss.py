@@ -199,10 +199,10 @@ def crossovers(measured) -> list[tuple[str, str, str]]:
     """(surrogate, scores from which `fast` takes less time than `tiled`, what `auto` does), 10% positives."""
     from mammojax.benchmarks.loss.measurements import Measurements
     from mammojax.losses.pairwise import choose_implementation
-    from mammojax.losses.surrogates import NAMES
+    from mammojax.losses.surrogates import SURROGATES
 
     table = []
-    for surrogate in NAMES:
+    for surrogate in SURROGATES:
         here = Measurements(surrogate, measured.repeats, measured.budget, say)
         wins = []
         for size in CROSSOVER_SIZES:
@@ -273,14 +273,14 @@ def main(arguments: list[str]) -> None:
     from mammojax.benchmarks.loss.tables import document
     from mammojax.benchmarks.timing import device_name
     from mammojax.errors import UserError
-    from mammojax.losses.surrogates import NAMES
+    from mammojax.losses.surrogates import SURROGATES
     from mammojax.runs.files import writing
 
     for flag, given, known in (
         ("part", PART.value, PARTS),
         ("implementations", IMPLEMENTATIONS.value, loss_peers.IMPLEMENTATIONS),
         ("peers", PEERS.value, tuple(loss_peers.PEERS)),
-        ("surrogate", [SURROGATE.value], NAMES),
+        ("surrogate", [SURROGATE.value], tuple(SURROGATES)),
     ):
         for name in given:
             if name not in known:

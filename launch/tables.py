@@ -9,7 +9,7 @@ TABLES = {  # the word of a field (see mammojax/settings/tree.py): the file and 
     "builders": ("mammojax/datasets/builders/__init__.py", "BUILDERS"),
     "label_schemes": ("mammojax/datasets/labels.py", "SCHEMES"),
     "backbones": ("mammojax/models/backbones/__init__.py", "BACKBONES"),
-    "surrogates": ("mammojax/losses/surrogates.py", "_TABLE"),
+    "surrogates": ("mammojax/losses/surrogates.py", "SURROGATES"),
     "classifiers": ("mammojax/models/classifiers/__init__.py", "CLASSIFIERS"),
     "arms": ("mammojax/experiment/arms.py", "ARMS"),
 }

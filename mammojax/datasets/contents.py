@@ -57,6 +57,8 @@ class Contents:
         of all of them; 0 if there are none. files: (path, sha256) of each."""
         wanted = {digest: path for path, digest in files if digest}
         unread = [digest for digest in wanted if digest not in self._maxima]
+        self._maxima.update({digest: 0 for digest in unread if not _is_deep(wanted[digest])})
+        unread = [digest for digest in unread if digest not in self._maxima]
         if unread:
             jobs = [(wanted[digest],) for digest in unread]
             for i, largest in track(
@@ -70,6 +72,18 @@ class Contents:
     def _remember(self) -> None:
         with contextlib.suppress(UserError):  # on a read-only disk everything is read again next time
             write_json(self._path, {"digests": self._digests, "maxima": self._maxima})
+
+
+def _is_deep(path: Path) -> bool:
+    """Whether a file may be a 16-bit raster of unstated depth, by its first bytes: what is none need not be decoded."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(25)
+    except OSError:
+        return False
+    if start.startswith(b"\x89PNG"):
+        return start[24:] == b"\x10"  # IHDR's bit depth
+    return start[:4] in (b"II*\0", b"MM\0*")  # PGM states its largest value, DICOM its bits
 
 
 def largest_value(path: Path) -> int:

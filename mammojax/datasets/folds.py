@@ -1,5 +1,6 @@
 """Patient-wise folds: all images of a patient lie in one fold, and each fold gets its share of positive patients."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,14 @@ def refuse_shared_pictures(records: RecordSet, fold_of: np.ndarray) -> None:
         )
 
 
-def save_folds(path: Path, records: RecordSet, fold_of: np.ndarray, *, seed: int) -> None:
-    """Writes folds.json: seed and the fold of every record by name. Raises as `refuse_shared_pictures` does."""
-    refuse_shared_pictures(records, fold_of)
-    folds = {record.record: int(fold) for record, fold in zip(records.records, fold_of)}
+def save_folds(path: Path, records: RecordSet, repeats: Sequence[np.ndarray], *, seed: int) -> None:
+    """Writes folds.json: seed and, for every repeat, the fold of every record by number.
+
+    repeats: int[n] each, the fold of every record. Raises as `refuse_shared_pictures` does.
+    """
+    folds = {}
+    for repeat, fold_of in enumerate(repeats):
+        refuse_shared_pictures(records, fold_of)
+        numbered = {str(record.number): int(fold) for record, fold in zip(records.records, fold_of)}
+        folds[f"repeat {repeat}"] = numbered
     write_json(path, {"seed": seed, "folds": folds})

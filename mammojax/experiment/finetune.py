@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from mammojax.datasets.pipeline import Augmentation
@@ -24,7 +23,7 @@ from mammojax.training import batches as feeding
 from mammojax.training.loop import Fitted, fit
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import Report, compiled_step, make_scorer, start
+from mammojax.training.step import compiled_step, epoch_report, make_scorer, start
 
 
 class MergedLearner:
@@ -133,8 +132,7 @@ class MergedLearner:
             for group in feed(epoch):
                 state, report = step(state, group)
                 reports.append(report)
-            losses, penalties = (jnp.stack([getattr(r, n) for r in reports]) for n in ("loss", "penalty"))
-            return state, Report(losses, penalties, None)
+            return state, epoch_report(reports)
 
         def watch(state):
             plain = (batch for (batch,) in self._feed(indices=watched, seed=0, shuffle=False)(0))

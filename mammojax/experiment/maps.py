@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from mammojax.evaluation.metrics import auc
@@ -24,7 +23,15 @@ from mammojax.training.loop import fit
 from mammojax.training.metrics import MetricsFile
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import Batch, Maps, compiled_epoch, compiled_step, make_scorer, start
+from mammojax.training.step import (
+    Batch,
+    Maps,
+    compiled_epoch,
+    compiled_step,
+    epoch_report,
+    make_scorer,
+    start,
+)
 
 RESIDENT = 4 << 30  # bytes of maps up to which a set lies on the device for the whole fit
 
@@ -192,10 +199,8 @@ class MapLearner:
             feed = feeding.map_batches(self._bags, fitted, labels, batch=batch, seed=shuffle, group=group)
             for gathered in feed(epoch):
                 state, report = step(state, gathered)
-                reports.append(report._replace(scores=None))
-            return state, type(reports[0])(
-                jnp.stack([r.loss for r in reports]), jnp.stack([r.penalty for r in reports]), None
-            )
+                reports.append(report)
+            return state, epoch_report(reports)
 
         def watch(state):
             if self._maps is not None:
@@ -206,6 +211,8 @@ class MapLearner:
 
         def describe(scores, report):
             line = {"held_out_auc" if keep is not None else "inner_auc": auc(scores, labels[watched])}
+            if state.buffers is not None:
+                line |= {"drift": float(np.mean(report.drift)), "age": float(np.mean(report.age))}
             if report.scores is not None and seen:
                 made = seen.pop(max(seen))
                 line["training_auc"] = auc(np.asarray(report.scores)[made.where], made.labels[made.where])

@@ -6,6 +6,7 @@ never their logits, and the probability is that of the mean. It refers to the sh
 """
 
 import copy
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,10 +87,12 @@ class Model:
     @property
     def key(self) -> str:
         """Changes with anything that a score depends on."""
-        digest = [
-            float(np.sum(v, dtype=np.float64)) for cell in self._arrays for a in cell for v in a.values()
-        ]
-        return stages.key(facts=self._cells, sums=[repr(v) for v in digest])
+        digest = hashlib.sha256()
+        for cell in self._arrays:
+            for arrays in cell:
+                for name in sorted(arrays):
+                    digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+        return stages.key(facts=self._cells, arrays=digest.hexdigest())
 
     @property
     def reads_exams(self) -> bool:
@@ -182,11 +185,13 @@ class Model:
         return np.asarray(compiled_scan()(graph, state, pixels, plan, self.facts["precision"]))
 
     def _merged(self, net, pixels, plan, cells) -> float:
+        from mammojax.training.batches import on_whole_map
         from mammojax.training.step import Batch, model_scorer
 
         score = _once(self, id(net), lambda: model_scorer(net))
         one = np.zeros(1, np.int32)
-        batch = Batch(pixels, one, one, np.ones(1, bool), cells[None], plan)
+        tissue = on_whole_map(cells, getattr(plan, "map_shape", None))[None]
+        batch = Batch(pixels, one, one, np.ones(1, bool), tissue, plan)
         return float(score(batch)[0])
 
     # -- crops of one exam ----------------------------------------------------------------------------------------

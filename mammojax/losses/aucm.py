@@ -14,7 +14,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from mammojax.losses.pairwise import class_weights
+from mammojax.losses.inputs import scored
 
 
 @jax.tree_util.register_dataclass
@@ -51,7 +51,7 @@ def aucm_loss(
 
     Raises ValueError for a share outside (0, 1).
     """
-    scores, positive, negative = class_weights(scores, labels, where, weights)
+    scores, positive, negative, sound = scored(scores, labels, where, weights)
     total_p, total_n = jnp.sum(positive), jnp.sum(negative)
     if positive_share is None:
         defined = (total_p > 0) & (total_n > 0)
@@ -69,7 +69,7 @@ def aucm_loss(
     )
     distance = margin + jnp.sum((negative - positive) * scores)
     value = spread + 2 * variables.alpha * distance - jnp.square(variables.alpha)
-    return jnp.where(defined, value, 0)
+    return jnp.where(defined, value, 0) * sound
 
 
 def aucm_optimizer(model, *, learning_rate: float):

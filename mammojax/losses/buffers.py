@@ -1,9 +1,8 @@
 """S+ and S-: the scores of earlier batches on the device, partners for the scores of the current one.
 
-Eq. (3) of Sulam et al. 2017, after Zhao et al. 2011: the loss of a step pairs the scores of the batch, which
-carry gradient, with stored scores of the opposite class, which do not. What is stored was written by older
-weights: `ages` says how old. Everything here is a pure function of a pytree, to be called inside one jitted
-step with the buffers donated.
+After Zhao et al. 2011. What is stored was written by older weights: `ages` says how old, `drift` by how much the scores
+have moved together since. Everything here is a pure function of a pytree, to be called inside one jitted step with the
+buffers donated.
 
     buffers = ScoreBuffers.init("all", capacity=len(training_set))
     loss = buffered_auc_loss(scores, labels, ids, buffers, where=where)  # inside the differentiated function
@@ -22,10 +21,11 @@ import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from mammojax.losses.pairwise import class_weights, pairwise_sum
+from mammojax.losses.inputs import is_known, scored
 
 POLICIES = ("all", "reservoir", "fifo")
 _EMPTY = np.iinfo(np.int32).max  # the priority of an empty slot: the first to be filled
+_COLUMNS = ("scores", "labels", "ids", "steps", "priorities")
 
 
 @jax.tree_util.register_dataclass
@@ -33,10 +33,12 @@ _EMPTY = np.iinfo(np.int32).max  # the priority of an empty slot: the first to b
 class ScoreBuffers:
     """Stored scores of both classes, a pytree of arrays of one length (slots), made by `init`.
 
-    scores: float32[slots]. labels: int32[slots], -1 in an empty slot. ids: int32[slots], the sample's id, -1
-    in an empty slot. steps: int32[slots], the step that wrote the score. priorities: int32[slots], the lowest
-    of a class stay. offered: int32[2], samples offered so far, of class 0 and of class 1, every time anew; only the
-    ratio counts, and both are halved before they overflow.
+    scores: float32[slots]. labels: int32[slots], -1 in an empty slot. ids: int32[slots] (int64 where JAX has it), the
+    sample's id, -1 in an empty slot. steps: int32[slots], the step that wrote the score. priorities: int32[slots], the
+    lowest of a class stay. offered: int32[2], samples offered so far, of class 0 and of class 1, every time anew; only
+    the ratio counts, and both are halved before they overflow. sound: float32[], a factor of every loss: 1, or NaN once
+    `update` got a label or an id that is none. kind: int32[], the policy by its place in `POLICIES`, as data: a
+    checkpoint that was restored into buffers of another policy is found by it.
     """
 
     scores: jax.Array
@@ -45,6 +47,8 @@ class ScoreBuffers:
     steps: jax.Array
     priorities: jax.Array
     offered: jax.Array
+    sound: jax.Array
+    kind: jax.Array
     policy: str = dataclasses.field(metadata={"static": True})
 
     @classmethod
@@ -53,7 +57,8 @@ class ScoreBuffers:
 
         policy: "all" keeps one slot a training sample, slot = id: capacity is the size of the training set, and ids
         are below it. "reservoir" keeps a uniform random sample, `capacity` of each class, of all that was offered
-        (Zhao et al. 2011). "fifo" keeps the `capacity` newest of each class.
+        (Zhao et al. 2011); a sample that is offered again is drawn again. "fifo" keeps the `capacity` newest of each
+        class.
 
         Raises ValueError for an unknown policy or a capacity below one.
         """
@@ -68,18 +73,20 @@ class ScoreBuffers:
         return cls(
             scores=jnp.zeros(slots, jnp.float32),
             labels=jnp.full(slots, -1, jnp.int32),
-            ids=jnp.full(slots, -1, jnp.int32),
+            ids=jnp.full(slots, -1, jax.dtypes.canonicalize_dtype(np.int64)),
             steps=jnp.zeros(slots, jnp.int32),
             priorities=jnp.full(slots, _EMPTY, jnp.int32),
             offered=jnp.zeros(2, jnp.int32),
+            sound=jnp.ones((), jnp.float32),
+            kind=jnp.full((), POLICIES.index(policy), jnp.int32),
             policy=policy,
         )
 
     def specs(self, axis_name: str) -> "ScoreBuffers":
         """How the arrays lie on a mesh: a tree like the buffers, of PartitionSpec; for `shard_map` and shardings."""
         spread = PartitionSpec(axis_name if self.policy == "all" else None)
-        names = ("scores", "labels", "ids", "steps", "priorities")
-        return dataclasses.replace(self, **dict.fromkeys(names, spread), offered=PartitionSpec())
+        scalars = dict.fromkeys(("offered", "sound", "kind"), PartitionSpec())
+        return dataclasses.replace(self, **dict.fromkeys(_COLUMNS, spread), **scalars)
 
     @property
     def capacity(self) -> int:
@@ -94,42 +101,50 @@ class ScoreBuffers:
         """int32[slots]: steps since each score was written, -1 in an empty slot."""
         return jnp.where(self.labels >= 0, step - self.steps, -1)
 
+    def mean_age(self, step: jax.Array | int) -> jax.Array:
+        """float32[]: the mean of `ages` over the stored scores, 0 where nothing is stored."""
+        stored = self.labels >= 0
+        total = jnp.sum(jnp.where(stored, step - self.steps, 0).astype(jnp.float32))
+        return total / jnp.maximum(jnp.sum(stored.astype(jnp.float32)), 1)
+
 
 def update(
     buffers: ScoreBuffers,
     scores: jax.Array,
     labels: jax.Array,
     ids: jax.Array,
+    *,
     where: jax.Array | None = None,
     key: jax.Array | None = None,
     step: jax.Array | int = 0,
-    *,
+    correct_drift: bool = False,
     axis_name: str | None = None,
 ) -> ScoreBuffers:
     """The buffers after the scores of one batch: a newer score of a sample replaces the older.
 
     scores: float[b]; no gradient flows into the buffers, and a score that is not finite is not stored.
-    labels: int[b]. ids: int[b], distinct among the samples of a batch. where: bool[b], False for padding,
-    which enters neither buffers nor counts. key: a fresh PRNG key, needed by `reservoir` alone. step: written
-    beside the scores, for `ages`. axis_name: of `jax.shard_map`; the batch is that of all devices along it. Raises ValueError if `reservoir` gets no key or the arrays differ in shape.
+    labels: int[b] in {0, 1}. where: bool[b], False for padding, which enters neither buffers nor counts. ids: int[b]; a
+    negative one is padding too. Of equal ids in a batch the last one is stored, and they are one offer. Under the policy
+    `all` an id is below the capacity. key: a fresh PRNG key, needed by `reservoir` alone. step: written beside the
+    scores, for `ages`. axis_name: of `jax.shard_map`; the batch is that of all devices along it.
+    correct_drift: first move everything that is stored by `drift`, so that it stays as if written by the present weights
+    but for what single samples did; then `drift` is always that since the last step, whatever the ages. Use it here and
+    in `buffered_auc_loss`, or in neither.
+
+    Raises ValueError if `reservoir` gets no key, the arrays differ in shape, or a label or an id is none. Where these are
+    traced, such a sample is not stored and every later loss is NaN (`ScoreBuffers.sound`).
     """
-    scores = jax.lax.stop_gradient(jnp.asarray(scores)).astype(jnp.float32)
-    labels, ids, valid = _checked(scores, labels, ids, where)
-    valid &= jnp.isfinite(scores)
-    scores, labels, ids, valid = (_of_all(x, axis_name) for x in (scores, labels, ids, valid))
-    batch = ScoreBuffers(
-        scores=scores,
-        labels=jnp.where(valid, labels, -1),
-        ids=jnp.where(valid, ids, -1),
-        steps=jnp.full(ids.shape, step, jnp.int32),
-        priorities=jnp.zeros(ids.shape, jnp.int32),
-        offered=jnp.zeros(2, jnp.int32),
-        policy=buffers.policy,
+    batch, sound = offer(buffers, scores, labels, ids, where, axis_name)
+    if correct_drift:
+        moved = buffers.scores + _mean_change(buffers, batch, axis_name)
+        buffers = dataclasses.replace(buffers, scores=jnp.where(buffers.labels >= 0, moved, 0))
+    finite = jnp.isfinite(batch.scores)
+    batch = dataclasses.replace(
+        batch, **_last_of_equals(batch, finite), steps=jnp.full_like(batch.steps, step)
     )
-    offered = buffers.offered + jnp.stack([jnp.sum(batch.labels == c, dtype=jnp.int32) for c in (0, 1)])
-    buffers = dataclasses.replace(
-        buffers, offered=jnp.where(jnp.max(offered) < 1 << 30, offered, offered // 2)
-    )
+    offered = buffers.offered + batch.counts()
+    offered = jnp.where(jnp.max(offered) < 1 << 30, offered, offered // 2)
+    buffers = dataclasses.replace(buffers, offered=offered, sound=sound)
     if buffers.policy == "all":
         return _write_slots(buffers, batch, axis_name)
     if buffers.policy == "reservoir":
@@ -137,26 +152,135 @@ def update(
             raise ValueError(
                 "the policy 'reservoir' draws which scores stay; pass key=, a fresh PRNG key a step"
             )
-        # the lowest c of independent uniform numbers, one an offer, are a uniform sample of c offers
-        priorities = jax.random.bits(key, ids.shape, jnp.uint32) >> 2
+        # the lowest c of independent uniform numbers, one a sample, are a uniform sample of c
+        priorities = jax.random.bits(key, batch.ids.shape, jnp.uint32) >> 2
         batch = dataclasses.replace(batch, priorities=priorities.astype(jnp.int32))
     return _keep_lowest(buffers, batch)
 
 
+def drift(
+    buffers: ScoreBuffers,
+    scores: jax.Array,
+    labels: jax.Array,
+    ids: jax.Array,
+    where: jax.Array | None = None,
+    *,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """float32[]: the mean of present minus stored score over the samples of the batch that are stored; 0 if none is.
+
+    Training moves all scores together, which no pair of present scores sees; a present score beside older ones does. Under
+    `all` every sample that came before is stored. Under `reservoir` that is capacity over class size of them, so for
+    batches that hold few stored samples the mean is a rough one; `fifo` knows only samples that come again within its
+    capacity, so with a capacity below the training set's and shuffled epochs hardly any. Arguments: as in `update`.
+    """
+    batch, _ = offer(buffers, scores, labels, ids, where, axis_name)
+    return _mean_change(buffers, batch, axis_name)
+
+
+def offer(buffers, scores, labels, ids, where, axis_name):
+    """(the batch of all devices as buffers, label -1 and id -1 where there is no sample; `sound` after it)."""
+    _check_ids(buffers, ids, where, axis_name)
+    scores = jnp.asarray(scores)
+    classes = scored(lax.stop_gradient(scores), labels, where, axis_name=axis_name)
+    ids = jnp.asarray(ids)
+    if ids.shape != scores.shape:
+        raise ValueError(
+            f"scores and ids differ in shape: {scores.shape} and {ids.shape}; pass one per score"
+        )
+    ids = ids.astype(buffers.ids.dtype)
+    label = (classes.positive > 0).astype(jnp.int32)
+    valid = (classes.positive + classes.negative > 0) & (ids >= 0)
+    too_high = jnp.zeros((), bool)
+    if buffers.policy == "all":
+        slots = buffers.scores.shape[0] * (1 if axis_name is None else lax.axis_size(axis_name))
+        too_high = valid & (ids >= slots)
+        valid &= ~too_high
+    arrays = (
+        classes.scores.astype(jnp.float32),
+        jnp.where(valid, label, -1),
+        jnp.where(valid, ids, -1),
+        too_high | jnp.zeros_like(valid),
+    )
+    present, label, ids, too_high = (_of_all(x, axis_name) for x in arrays)
+    sound = buffers.sound * classes.sound.astype(jnp.float32)
+    sound *= jnp.where(jnp.any(too_high) | (buffers.kind != POLICIES.index(buffers.policy)), jnp.nan, 1)
+    batch = ScoreBuffers(
+        scores=present,
+        labels=label,
+        ids=ids,
+        steps=jnp.zeros(ids.shape, jnp.int32),
+        priorities=jnp.zeros(ids.shape, jnp.int32),
+        offered=jnp.zeros(2, jnp.int32),
+        sound=sound,
+        kind=buffers.kind,
+        policy=buffers.policy,
+    )
+    return batch, sound
+
+
+def _check_ids(buffers, ids, where, axis_name):
+    if not all(is_known(x) for x in (ids, where, buffers.kind)):
+        return
+    if int(buffers.kind) != POLICIES.index(buffers.policy):
+        raise ValueError(
+            f"these buffers were made with policy {POLICIES[int(buffers.kind)]!r} and restored as {buffers.policy!r}; "
+            "restore them into ScoreBuffers.init of the same policy and capacity"
+        )
+    numbers = np.asarray(ids)
+    if where is not None:
+        numbers = numbers[np.asarray(where).astype(bool)]
+    limit = int(jnp.iinfo(buffers.ids.dtype).max)
+    if buffers.policy == "all" and axis_name is None:
+        limit = buffers.capacity - 1
+    if numbers.size and int(numbers.max()) > limit:
+        raise ValueError(
+            f"an id is {int(numbers.max())}, the highest that has a place is {limit}; number the samples from 0 "
+            "(capacity of policy 'all': the number of training samples), or enable jax_enable_x64 for larger ids"
+        )
+
+
+def _last_of_equals(batch, finite):
+    """labels and ids of the batch, -1 for all but the last of equal ids, and for scores that are not finite."""
+    ids = jnp.where(finite, batch.ids, -1)
+    sorted_ids, place = lax.sort((ids, np.arange(ids.shape[0], dtype=np.int32)), num_keys=2)
+    last = jnp.concatenate([sorted_ids[1:] != sorted_ids[:-1], jnp.ones(min(1, ids.shape[0]), bool)])
+    counts = jnp.zeros(ids.shape, bool).at[place].set(last & (sorted_ids >= 0))
+    return {name: jnp.where(counts, getattr(batch, name), -1) for name in ("labels", "ids")}
+
+
+def _mean_change(buffers, batch, axis_name):
+    """float32[]: the mean of present minus stored score."""
+    brought = _last_of_equals(batch, jnp.isfinite(batch.scores))["ids"]
+    if buffers.policy == "all":
+        slot = local_slots(buffers, brought, axis_name)
+        size = buffers.scores.shape[0]
+        known = (slot < size) & (jnp.take(buffers.labels, slot, mode="fill", fill_value=-1) >= 0)
+        before = jnp.take(buffers.scores, slot, mode="fill", fill_value=0)
+    else:
+        same = (buffers.ids[None, :] == brought[:, None]) & (brought >= 0)[:, None]  # [b, slots]
+        known = jnp.any(same, axis=1)
+        before = jnp.sum(jnp.where(same, buffers.scores[None, :], 0), axis=1)
+    change = jnp.sum(jnp.where(known, batch.scores - before, 0))
+    number = jnp.sum(known.astype(jnp.float32))
+    if axis_name is not None and buffers.policy == "all":
+        change, number = lax.psum((change, number), axis_name)
+    return change / jnp.maximum(number, 1)
+
+
 def _write_slots(buffers, batch, axis_name):
-    target = _slots(buffers, batch.ids, batch.ids >= 0, axis_name)
+    target = local_slots(buffers, batch.ids, axis_name)
     arrays = {
-        name: getattr(buffers, name).at[target].set(getattr(batch, name), mode="drop")
-        for name in ("scores", "labels", "ids", "steps", "priorities")
+        name: getattr(buffers, name).at[target].set(getattr(batch, name), mode="drop") for name in _COLUMNS
     }
     return dataclasses.replace(buffers, **arrays)
 
 
-def _slots(buffers, ids, valid, axis_name):
+def local_slots(buffers: ScoreBuffers, ids: jax.Array, axis_name: str | None) -> jax.Array:
     """int32[b]: this device's slot of each sample under the policy `all`; none (out of range) for padding and others'."""
     slots = buffers.scores.shape[0]
-    local = ids if axis_name is None else ids - lax.axis_index(axis_name) * slots
-    return jnp.where(valid & (local >= 0) & (local < slots), local, slots)
+    local = ids if axis_name is None else ids - lax.axis_index(axis_name).astype(ids.dtype) * slots
+    return jnp.where((ids >= 0) & (local >= 0) & (local < slots), local, slots).astype(jnp.int32)
 
 
 def _of_all(x, axis_name):
@@ -173,21 +297,15 @@ def _keep_lowest(buffers, batch):
     """The `capacity` entries of lowest priority of each class among the stored ones and the batch."""
     halves = []
     for c in (0, 1):
-        stored = {
-            name: getattr(buffers, name).reshape(2, -1)[c]
-            for name in ("scores", "labels", "ids", "steps", "priorities")
-        }
+        stored = {name: getattr(buffers, name).reshape(2, -1)[c] for name in _COLUMNS}
         brought = {name: getattr(batch, name) for name in stored}
         member = batch.labels == c
-        same = (stored["ids"][:, None] == batch.ids[None, :]) & member  # [slots, b]
-        known = jnp.any(same, axis=0)
+        replaced = (stored["ids"][:, None] == batch.ids[None, :]) & (batch.ids >= 0)[None, :]  # [slots, b]
         if buffers.policy == "fifo":  # before all that are stored, whose priorities are their ranks
             brought["priorities"] = -jnp.cumsum(member, dtype=jnp.int32)
-        else:  # refreshed in place: the same draw decides whether it stays
-            inherited = jnp.sum(jnp.where(same, stored["priorities"][:, None], 0), axis=0)
-            brought["priorities"] = jnp.where(known, inherited, brought["priorities"])
+        # for a reservoir a draw of its own each time: inherited ones only ever sink, and after some epochs nobody moves
         brought["priorities"] = jnp.where(member, brought["priorities"], _EMPTY)
-        stored["priorities"] = jnp.where(jnp.any(same, axis=1), _EMPTY, stored["priorities"])
+        stored["priorities"] = jnp.where(jnp.any(replaced, axis=1), _EMPTY, stored["priorities"])
         merged = {name: jnp.concatenate([stored[name], brought[name]]) for name in stored}
         order = jnp.argsort(merged["priorities"])[: buffers.capacity]
         kept = {name: value[order] for name, value in merged.items()}
@@ -195,112 +313,8 @@ def _keep_lowest(buffers, batch):
         kept["labels"] = jnp.where(empty, -1, kept["labels"])
         kept["ids"] = jnp.where(empty, -1, kept["ids"])
         if buffers.policy == "fifo":
-            ranks = jnp.arange(buffers.capacity, dtype=jnp.int32)
+            ranks = np.arange(buffers.capacity, dtype=np.int32)
             kept["priorities"] = jnp.where(empty, _EMPTY, ranks)
         halves.append(kept)
     arrays = {name: jnp.concatenate([half[name] for half in halves]) for name in halves[0]}
     return dataclasses.replace(buffers, **arrays)
-
-
-def buffered_auc_loss(
-    scores: jax.Array,
-    labels: jax.Array,
-    ids: jax.Array,
-    buffers: ScoreBuffers,
-    where: jax.Array | None = None,
-    *,
-    weights: jax.Array | None = None,
-    surrogate: str = "logistic",
-    implementation: str = "auto",
-    margin: float = 0.0,
-    temperature: float = 1.0,
-    axis_name: str | None = None,
-) -> jax.Array:
-    r"""The pairwise AUC loss of a batch against itself and the buffers, eq. (3) of Sulam et al. 2017: a
-    scalar.
-
-    The pairs are those of opposite classes with at least one score of the batch B in them; partners are the
-    batch's own scores and the stored ones, without the older copies of samples that are in the batch. With P
-    and N the (weighted) numbers of positives and negatives in batch and buffers together,
-
-    .. math:: L_B = \frac{P + N}{|B|} \frac{1}{P N} \sum_{(i, j): i \in B \lor j \in B} w_i w_j \, l(n_j -
-    p_i)
-
-    so the gradient by a score of the batch is (P + N) / |B| times that by the same score of the loss over
-    everything that is stored: its mean over the batches of an epoch is the gradient of the full loss, up to
-    the age of the stored scores. With empty buffers L_B is `pairwise_auc_loss` of the batch; with large ones
-    its value is near twice the full loss, for a pair then comes up with each of its two samples. Where `reservoir`
-    and `fifo` hold different shares of the two classes, a score of the class with the smaller share counts as
-    many times more: P : N stays the ratio of the classes that were offered. 0, with gradient 0, while batch and
-    buffers lack a class.
-
-    scores: float[b], the only ones that carry gradient. labels, where, weights, surrogate, implementation,
-    margin, temperature, axis_name, errors: as in `pairwise_auc_loss`. ids: int[b], as in `update`.
-    """
-    scores, positive, negative = class_weights(scores, labels, where, weights)
-    labels, ids, valid = _checked(scores, labels, ids, where)
-    ids, valid = _of_all(ids, axis_name), _of_all(valid, axis_name)
-    old = _superseded(buffers, ids, valid, axis_name)
-    stored = jnp.where(old, 0, _stored_weights(buffers)).astype(scores.dtype)
-    if axis_name is not None and buffers.policy != "all":
-        stored /= lax.axis_size(axis_name)  # every device holds all of them
-    stored_positive = jnp.where(buffers.labels == 1, stored, 0)
-    stored_negative = jnp.where(buffers.labels == 0, stored, 0)
-    both = jnp.concatenate([scores, jax.lax.stop_gradient(buffers.scores).astype(scores.dtype)])
-    options = {
-        "surrogate": surrogate,
-        "implementation": implementation,
-        "margin": margin,
-        "temperature": temperature,
-        "axis_name": axis_name,
-    }
-    nothing, nothing_stored = jnp.zeros_like(positive), jnp.zeros_like(stored)
-    all_negative = jnp.concatenate([negative, stored_negative])
-    total = pairwise_sum(both, jnp.concatenate([positive, nothing_stored]), all_negative, **options)
-    total += pairwise_sum(
-        both,
-        jnp.concatenate([nothing, stored_positive]),
-        jnp.concatenate([negative, nothing_stored]),
-        **options,
-    )
-    size = jnp.sum(positive) + jnp.sum(negative)
-    p, n = jnp.sum(positive) + jnp.sum(stored_positive), jnp.sum(all_negative)
-    if axis_name is not None:
-        size, p, n = lax.psum((size, p, n), axis_name)
-    defined = (size > 0) & (p > 0) & (n > 0)
-    return total * jnp.where(defined, (p + n) / jnp.where(defined, size * p * n, 1), 0)
-
-
-def _stored_weights(buffers):
-    """float32[slots]: what a stored score counts, 0 in an empty slot, 1 in the class of which the larger share is held."""
-    filled = (buffers.labels >= 0).astype(jnp.float32)
-    if buffers.policy == "all":
-        return filled
-    counts = buffers.counts()
-    offers_a_score = jnp.where(counts > 0, buffers.offered / jnp.maximum(counts, 1), jnp.inf)
-    least = jnp.min(offers_a_score)
-    # with room left in both classes nothing was ever left out, and the counts themselves are exact
-    known = (counts > 0) & jnp.isfinite(least) & jnp.any(counts == buffers.capacity)
-    factors = jnp.where(known, offers_a_score / jnp.where(jnp.isfinite(least), least, 1), 1)
-    return filled * jnp.take(factors, jnp.maximum(buffers.labels, 0))
-
-
-def _superseded(buffers, ids, valid, axis_name):
-    """bool[slots]: whether the batch holds a newer score of the sample in the slot."""
-    if buffers.policy == "all":
-        slots = buffers.scores.shape[0]
-        target = _slots(buffers, ids, valid, axis_name)
-        return jnp.zeros(slots, bool).at[target].set(True, mode="drop")
-    return jnp.any((buffers.ids[:, None] == ids[None, :]) & valid, axis=1)
-
-
-def _checked(scores, labels, ids, where):
-    """Labels, ids and mask of a batch as arrays of one shape; a sample with a negative id is padding."""
-    labels, ids = jnp.asarray(labels), jnp.asarray(ids)
-    where = jnp.ones(scores.shape, bool) if where is None else jnp.asarray(where).astype(bool)
-    for name, array in (("labels", labels), ("ids", ids), ("where", where)):
-        if array.shape != scores.shape:
-            raise ValueError(
-                f"scores and {name} differ in shape: {scores.shape} and {array.shape}; pass one per score"
-            )
-    return labels.astype(jnp.int32), ids.astype(jnp.int32), where & (ids >= 0)

@@ -33,6 +33,8 @@ def hardest(
     if not 0 <= min_tpr < 1:
         raise ValueError(f"min_tpr must be at least 0 and below 1, got {min_tpr}; 0 takes all positives")
     scores = lax.stop_gradient(scores)
+    if scores.shape[0] == 0:
+        return positive_weights, negative_weights
     if min_tpr > 0:
         positive_weights = _lowest(scores, positive_weights, 1 - min_tpr, axis_name)
     if max_fpr < 1:

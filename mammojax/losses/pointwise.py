@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from mammojax.losses.pairwise import class_weights
+from mammojax.losses.inputs import Scored, scored
 from mammojax.losses.surrogates import surrogate
 
 
@@ -18,8 +18,7 @@ def logistic_loss(
     >>> print(f"{logistic_loss(jnp.array([0.0, 2.0]), jnp.array([0, 1])):.4f}")
     0.4100
     """
-    scores, positive, negative = class_weights(scores, labels, where, weights)
-    return _weighted_mean(scores, positive, negative, 1.0, 1.0)
+    return _weighted_mean(scored(scores, labels, where, weights), 1.0, 1.0)
 
 
 def class_weighted_logistic_loss(
@@ -43,13 +42,13 @@ def class_weighted_logistic_loss(
             f"both classes must be in the training set, got positives={positives} and negatives={negatives}; "
             "use logistic_loss, or check the labels"
         )
-    scores, positive, negative = class_weights(scores, labels, where, weights)
     half = (positives + negatives) / 2
-    return _weighted_mean(scores, positive, negative, half / positives, half / negatives)
+    return _weighted_mean(scored(scores, labels, where, weights), half / positives, half / negatives)
 
 
-def _weighted_mean(scores, positive, negative, positive_factor, negative_factor):
+def _weighted_mean(batch: Scored, positive_factor: float, negative_factor: float) -> jax.Array:
     cost = surrogate("logistic").value
-    total = jnp.sum(positive_factor * positive * cost(-scores) + negative_factor * negative * cost(scores))
-    weight = jnp.sum(positive) + jnp.sum(negative)
-    return total / jnp.where(weight > 0, weight, 1)
+    of_positives = positive_factor * batch.positive * cost(-batch.scores)
+    total = jnp.sum(of_positives + negative_factor * batch.negative * cost(batch.scores))
+    weight = jnp.sum(batch.positive) + jnp.sum(batch.negative)
+    return batch.sound * total / jnp.where(weight > 0, weight, 1)

@@ -10,8 +10,11 @@ margin m and temperature t the pair sees x = (d + m) / t, and costs
     square          (1 + x)^2                Gao et al. 2013
 
 Small values and small slopes are computed as such, never as one minus something near one.
+
+`SURROGATES` says everything of each: a new one is one line of it.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,12 +25,47 @@ import jax.numpy as jnp
 Pointwise = Callable[[jax.Array], jax.Array]
 
 
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """The fast form of a derivative of softplus, by moments in cells (`fast/cells.py`). order: 0 or 1."""
+
+    order: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Hinges:
+    """The fast form of max(0, 1 + x)^power, by one sort (`fast/polynomials.py`). power: 1, 2, 3, ..."""
+
+    power: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Square:
+    """The fast form of (1 + x)^2, by the means and variances of the classes (`fast/polynomials.py`)."""
+
+
+class Definition(NamedTuple):
+    """A surrogate l(x), as a line of `SURROGATES`.
+
+    value, slope, curvature: l and its two derivatives, elementwise on arrays of any shape; slope is zero at a kink.
+    fast: the form in which all pairs are summed in less than O(P N), or None: `tiled` alone. crossover: scores from
+    which `fast` takes less time than `tiled` (python -m launch.benchmark_loss --part=crossover).
+    slopes_cancel: slopes of both signs occur, so that their sum can be far below its terms.
+    """
+
+    value: Pointwise
+    slope: Pointwise
+    curvature: Pointwise
+    fast: Cells | Hinges | Square | None = None
+    crossover: int = 0
+    slopes_cancel: bool = False
+
+
 class Surrogate(NamedTuple):
-    """A surrogate with its margin and temperature: `value`, `slope` and `curvature` are functions of d = n -
-    p.
+    """A surrogate with its margin and temperature: `value`, `slope` and `curvature` are functions of d = n - p.
 
     `value` and `slope` carry the derivatives that are written here, so differentiating them is accurate
-    everywhere.
+    everywhere. fast, slopes_cancel: of its `Definition`.
     """
 
     name: str
@@ -36,6 +74,8 @@ class Surrogate(NamedTuple):
     value: Pointwise
     slope: Pointwise
     curvature: Pointwise
+    fast: Cells | Hinges | Square | None
+    slopes_cancel: bool
 
 
 def sigma(x: jax.Array) -> jax.Array:
@@ -63,18 +103,32 @@ def _step(x: jax.Array) -> jax.Array:
     return (x > 0).astype(x.dtype)
 
 
-_TABLE: dict[str, tuple[Pointwise, Pointwise, Pointwise]] = {
-    "logistic": (softplus, sigma, _sigma_slope),
-    "sigmoid": (sigma, _sigma_slope, _sigma_curvature),
-    "hinge": (lambda x: jnp.maximum(0, 1 + x), lambda x: _step(1 + x), jnp.zeros_like),
-    "squared_hinge": (
+SURROGATES: dict[str, Definition] = {
+    "logistic": Definition(softplus, sigma, _sigma_slope, fast=Cells(0), crossover=500),
+    "sigmoid": Definition(sigma, _sigma_slope, _sigma_curvature, fast=Cells(1), crossover=300),
+    "hinge": Definition(
+        lambda x: jnp.maximum(0, 1 + x),
+        lambda x: _step(1 + x),
+        jnp.zeros_like,
+        fast=Hinges(1),
+        crossover=10_000,
+    ),
+    "squared_hinge": Definition(
         lambda x: jnp.square(jnp.maximum(0, 1 + x)),
         lambda x: 2 * jnp.maximum(0, 1 + x),
         lambda x: 2 * _step(1 + x),
+        fast=Hinges(2),
+        crossover=10_000,
     ),
-    "square": (lambda x: jnp.square(1 + x), lambda x: 2 * (1 + x), lambda x: jnp.full_like(x, 2)),
+    "square": Definition(
+        lambda x: jnp.square(1 + x),
+        lambda x: 2 * (1 + x),
+        lambda x: jnp.full_like(x, 2),
+        fast=Square(),
+        crossover=100,
+        slopes_cancel=True,
+    ),
 }
-NAMES = tuple(_TABLE)
 
 
 def surrogate(name: str, *, margin: float = 0.0, temperature: float = 1.0) -> Surrogate:
@@ -83,8 +137,8 @@ def surrogate(name: str, *, margin: float = 0.0, temperature: float = 1.0) -> Su
     Raises ValueError for an unknown name, a margin that is not finite, or a temperature that is not above
     zero.
     """
-    if name not in _TABLE:
-        raise ValueError(f"unknown surrogate {name!r}; choose one of {', '.join(NAMES)}")
+    if name not in SURROGATES:
+        raise ValueError(f"unknown surrogate {name!r}; choose one of {', '.join(SURROGATES)}")
     try:
         margin, temperature = float(margin), float(temperature)
     except TypeError as error:  # a traced array: the tables of `fast` are built from these numbers
@@ -96,21 +150,24 @@ def surrogate(name: str, *, margin: float = 0.0, temperature: float = 1.0) -> Su
         raise ValueError(f"margin must be finite, got {margin}")
     if not 0 < temperature < 1e30:
         raise ValueError(f"temperature must be positive and finite, got {temperature}")
-    return _make(name, margin, temperature)
+    return _make(name, SURROGATES[name], margin, temperature)
 
 
 @functools.lru_cache(maxsize=64)  # equal ones are one object: what was compiled for it is found again
-def _make(name: str, margin: float, temperature: float) -> Surrogate:
+def _make(name: str, definition: Definition, margin: float, temperature: float) -> Surrogate:
     value, slope, curvature = (
-        _of_difference(function, order, margin, temperature) for order, function in enumerate(_TABLE[name])
+        _of_difference(function, order, margin, temperature) for order, function in enumerate(definition[:3])
     )
+    slope = _chain(slope, curvature)
     return Surrogate(
         name,
         margin,
         temperature,
-        _chain(value, _chain(slope, curvature)),
-        _chain(slope, curvature),
-        curvature,
+        value=_chain(value, slope),
+        slope=slope,
+        curvature=curvature,
+        fast=definition.fast,
+        slopes_cancel=definition.slopes_cancel,
     )
 
 

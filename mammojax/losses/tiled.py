@@ -22,7 +22,7 @@ import numpy as np
 from jax import lax
 
 from mammojax.losses import ring
-from mammojax.losses.surrogates import Surrogate
+from mammojax.losses.surrogates import Cells, Surrogate
 
 _ROWS = 512  # positives in a tile at most: fewer, larger tiles keep more cores busy
 _COLUMNS = 2048  # negatives in a tile at most
@@ -39,8 +39,8 @@ def value_and_gradient(
         return ring.value_and_gradient(
             lambda s, w: value_and_gradient(s, w, surrogate), scores, weights, axis_name
         )
-    if surrogate.name == "square" and scores.dtype == np.float32:
-        # its slopes have both signs: their sum can be a thousandth of its terms, and of their rounding errors not
+    if surrogate.slopes_cancel and scores.dtype == np.float32:
+        # their sum can be a thousandth of its terms, and of their rounding errors not
         with jax.enable_x64(True):
             wide = (lax.convert_element_type(x, np.float64) for x in (scores, weights))
             return tuple(
@@ -117,7 +117,7 @@ def _add(total, term):
 def _tile(p, a, n, b, surrogate):
     """(sum of a b f, sums of f' b over the columns, sums of a f' over the rows)"""
     plain = functools.partial(_plain_tile, surrogate=surrogate)
-    if surrogate.name != "logistic":
+    if surrogate.fast != Cells(0):
         return plain(p, a, n, b)
     low = jnp.minimum(jnp.min(p), jnp.min(n))
     high = jnp.maximum(jnp.max(p), jnp.max(n))
@@ -138,6 +138,7 @@ def _plain_tile(p, a, n, b, surrogate):
 def _factorised_tile(centre, surrogate, p, a, n, b):
     """u = exp(x) is a product; sigma(x) = u / (1 + u), and exp(-|x|) = min(u, 1 / u) under the logarithm."""
     scale = 1 / surrogate.temperature
+    n = n[None, :]
     up_n, down_n = _exponentials(*_difference(n, centre), scale)
     up_p, down_p = _exponentials(*_difference(p, centre + surrogate.margin), scale)
     exists = a > 0
@@ -159,7 +160,7 @@ def _factorised_tile(centre, surrogate, p, a, n, b):
 def _column_sums(a, slopes):
     """a @ slopes, the rows in two halves: 512 equal numbers in one running sum drift by 2.7e-6."""
     half = np.repeat(np.eye(2, dtype=a.dtype), a.shape[0] // 2, axis=1)
-    return jnp.sum(_dot(half * a, slopes), axis=0)
+    return jnp.sum(_dot(half * a[None, :], slopes), axis=0)
 
 
 def _exponentials(x, rest, scale):
@@ -195,10 +196,11 @@ def curvature_product(
 
     def block(_, start):
         i = jnp.minimum(start + np.arange(rows), size - 1)
-        sign = jnp.where(weights[i, None] > 0, 1, -1)
-        pairs = jnp.where(weights[i, None] * weights < 0, -weights[i, None] * weights, 0)
-        curvature = pairs * surrogate.curvature(sign * (scores - scores[i, None]))
-        return None, jnp.sum(curvature * (tangent[i, None] - tangent), axis=1)
+        s, w, t = (x[i, None] for x in (scores, weights, tangent))
+        sign = jnp.where(w > 0, 1, -1).astype(s.dtype)
+        pairs = jnp.maximum(-w * weights[None], 0)
+        curvature = pairs * surrogate.curvature(sign * (scores[None] - s))
+        return None, jnp.sum(curvature * (t - tangent[None]), axis=1)
 
     product = lax.scan(block, None, np.arange(0, size, rows))[1]
     return product.reshape(-1)[:size]

@@ -317,6 +317,11 @@ class Crossval:
         table="arms",
     )
     proposed: str = field("", "The arm that differences are taken from; empty: the last one.")
+    control: str = field(
+        "none",
+        "A control in place of the study: labels exchanged between patients, or a random patient's other breast.",
+        choices=("none", "labels", "partner"),
+    )
     resamples: int = field(2000, "Of the bootstrap.", least=2, most=1000000)
 
 

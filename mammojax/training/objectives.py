@@ -14,11 +14,15 @@ from mammojax import losses
 
 class Objective(Protocol):
     """loss(scores float32[b], batch, state) -> float32[]; buffers(samples) -> initial `ScoreBuffers` or None; at_once() ->
-    the same objective where every step sees the whole training set, and so needs no stored scores.
+    the same objective where every step sees the whole training set, and so needs no stored scores. correct_drift: whether
+    stored scores are moved by the mean change of the batch's own samples.
 
     Hashable by value: a compiled step is shared by all that have equal objectives. state.counts: float32[2], negatives
     and positives of the training set; state.buffers: the score buffers.
     """
+
+    @property
+    def correct_drift(self) -> bool: ...
 
     def loss(self, scores: jax.Array, batch: Any, state: Any) -> jax.Array: ...
 
@@ -30,6 +34,8 @@ class Objective(Protocol):
 @dataclasses.dataclass(frozen=True)
 class Logistic:
     """The plain logistic loss: baseline 2 of the paper."""
+
+    correct_drift = False
 
     def loss(self, scores, batch, state):
         return losses.logistic_loss(scores, batch.labels, where=batch.where)
@@ -44,6 +50,8 @@ class Logistic:
 @dataclasses.dataclass(frozen=True)
 class WeightedLogistic:
     """The logistic loss with each class carrying half of the weight, by the counts of the training set."""
+
+    correct_drift = False
 
     def loss(self, scores, batch, state):
         half = state.counts.sum() / 2 / state.counts  # of a negative, of a positive
@@ -66,7 +74,8 @@ class Auc:
     """The pairwise AUC loss, eq. (4), over the pairs of a step's samples, or of these and the buffers (eq. 3).
 
     pairs: "batch", "buffer" or "two_pass", which is "batch" for steps over groups of batches. policy, capacity: of the
-    score buffers; capacity 0 means one slot a training sample. surrogate ... temperature: of a pair.
+    score buffers; capacity 0 means one slot a training sample. surrogate ... temperature: of a pair. correct_drift: stored
+    scores are moved by the mean change of the batch's own samples.
     """
 
     pairs: str = "buffer"
@@ -76,6 +85,7 @@ class Auc:
     implementation: str = "auto"
     margin: float = 0.0
     temperature: float = 1.0
+    correct_drift: bool = True
 
     def _form(self):
         names = ("surrogate", "implementation", "margin", "temperature")
@@ -84,7 +94,13 @@ class Auc:
     def loss(self, scores, batch, state):
         if self.pairs == "buffer" and state.buffers is not None:
             return losses.buffered_auc_loss(
-                scores, batch.labels, batch.ids, state.buffers, where=batch.where, **self._form()
+                scores,
+                batch.labels,
+                batch.ids,
+                state.buffers,
+                where=batch.where,
+                correct_drift=self.correct_drift,
+                **self._form(),
             )
         return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **self._form())
 
@@ -104,6 +120,10 @@ class Mixed:
     leave free."""
 
     auc: Auc = Auc()
+
+    @property
+    def correct_drift(self) -> bool:
+        return self.auc.correct_drift
 
     def loss(self, scores, batch, state):
         return (self.auc.loss(scores, batch, state) + Logistic().loss(scores, batch, state)) / 2

@@ -6,7 +6,7 @@ value (the network's form, the optimiser, the objective) is hashable, so that al
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -69,11 +69,15 @@ class TrainState(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a step tells: loss (the data term), penalty, and the scores float32[b] that it was taken at."""
+    """What a step tells: loss (the data term), penalty, the scores float32[b] that it was taken at, and of the stored scores
+    their drift (mean change of the batch's own samples since they were stored) and mean age in steps; 0 without buffers.
+    """
 
     loss: Any
     penalty: Any
     scores: Any
+    drift: Any
+    age: Any
 
 
 @jax.tree_util.register_static
@@ -142,8 +146,9 @@ def one_step(graph, optimizer: Optimizer, objective: Objective, state: TrainStat
         return total, (loss, penalty, scores, nnx.state(model, nnx.Not(nnx.Param)))
 
     (_, (loss, penalty, scores, rest)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    buffers = _stored(state, scores, batch)
-    return _advanced(optimizer, state, gradient, rest, buffers), Report(loss, penalty, scores)
+    buffers = _stored(objective, state, scores, batch)
+    advanced = _advanced(optimizer, state, gradient, rest, buffers)
+    return advanced, Report(loss, penalty, scores, *_staleness(state, scores, batch))
 
 
 def _progress(step, optimizer: Optimizer):
@@ -158,13 +163,30 @@ def _advanced(optimizer, state: TrainState, gradient, rest, buffers) -> TrainSta
     )
 
 
-def _stored(state: TrainState, scores, batch: Batch):
+def _stored(objective: Objective, state: TrainState, scores, batch: Batch):
     if state.buffers is None:
         return None
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
     return losses.buffers.update(
-        state.buffers, scores, batch.labels, batch.ids, where=batch.where, key=key, step=state.step
+        state.buffers,
+        scores,
+        batch.labels,
+        batch.ids,
+        where=batch.where,
+        key=key,
+        step=state.step,
+        correct_drift=objective.correct_drift,
     )
+
+
+def _staleness(state: TrainState, scores, batch: Batch):
+    """(drift, mean age) of what was stored before this step."""
+    if state.buffers is None:
+        return jnp.float32(0), jnp.float32(0)
+    drift = losses.buffers.drift(state.buffers, scores, batch.labels, batch.ids, where=batch.where)
+    ages = state.buffers.ages(state.step)
+    held = jnp.maximum((ages >= 0).sum(), 1)
+    return drift, jnp.where(ages >= 0, ages, 0).sum() / held
 
 
 @functools.lru_cache(maxsize=64)
@@ -189,7 +211,10 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective) -> Callable
     def loss_of_all(scores, samples, state, *, where):
         labels, ids = samples
         batch = Batch(None, labels, ids, where)
-        return objective.loss(scores, batch, state), _stored(state, scores, batch)
+        return objective.loss(scores, batch, state), (
+            _stored(objective, state, scores, batch),
+            _staleness(state, scores, batch),
+        )
 
     value_and_gradient = losses.two_pass(
         scores_and_rest, loss_of_all, has_aux=True, loss_has_aux=True, tolerance=_PASSES
@@ -210,18 +235,18 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective) -> Callable
 
         def batches():  # each is scored twice from the same variables, with random numbers of its own
             for j, b in enumerate(group):
-                inputs = (_shifted(state.rest, j), progress, b.inputs, b.tissue, _Static(b.plan))
+                inputs = (shifted(state.rest, j), progress, b.inputs, b.tissue, _Static(b.plan))
                 yield inputs, (b.labels, b.ids), b.where
 
         lean = state._replace(params=None, rest=None, opt_state=None, average=None, anchor=None)
-        loss, gradient, rest, buffers = value_and_gradient(state.params, batches, lean)
+        loss, gradient, rest, (buffers, stale) = value_and_gradient(state.params, batches, lean)
         state, penalty = finished(state, gradient, rest, buffers)
-        return state, Report(loss, penalty, None)
+        return state, Report(loss, penalty, None, *stale)
 
     return step
 
 
-def _shifted(rest, j: int):
+def shifted(rest, j: int):
     """The variables with every count of drawn random numbers moved on by j, so that no two batches share a draw."""
     if j == 0:
         return rest
@@ -234,6 +259,12 @@ def _shifted(rest, j: int):
 
 def _is_count(path) -> bool:
     return any(str(getattr(key, "key", getattr(key, "name", ""))) == "count" for key in path)
+
+
+def epoch_report(reports: Sequence[Report]) -> Report:
+    """The reports of an epoch's steps as one, arrays [steps]; without scores."""
+    numbers = {n: jnp.stack([getattr(r, n) for r in reports]) for n in ("loss", "penalty", "drift", "age")}
+    return Report(scores=None, **numbers)
 
 
 @functools.lru_cache(maxsize=64)
@@ -282,8 +313,3 @@ def model_scorer(model: nnx.Module) -> Callable[[Batch], np.ndarray]:
     _, params, rest = nnx.split(model, nnx.Param, ...)
     model.eval()
     return lambda batch: score(params, rest, batch)
-
-
-def groups_of_one(batches) -> Collection:
-    """Each batch as a group of its own."""
-    return ((batch,) for batch in batches)

@@ -63,6 +63,20 @@ def test_a_file_that_cannot_be_read_has_no_digest(tmp_path):
     assert digest_of(tmp_path, tmp_path / "absent") == ""
 
 
+def test_pictures_that_cannot_tell_a_depth_are_not_decoded(tmp_path, monkeypatch):
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "eight.png")
+    (tmp_path / "deep.pgm").write_bytes(b"P5\n2 1\n4095\n\1\2\3\4")
+    monkeypatch.setattr(module, "raster_maximum", lambda data: pytest.fail("decoded"))
+    files = [(tmp_path / name, name) for name in ("eight.png", "deep.pgm", "absent")]
+    assert Contents(tmp_path / "cache.json").depth(files, workers=0, track=plain) == 0
+
+
+def test_tiffs_have_their_say_in_the_depth(tmp_path):
+    Image.fromarray(np.full((8, 8), 5000, np.uint16) + np.arange(8, dtype=np.uint16)).save(tmp_path / "a.tif")
+    contents = Contents(tmp_path / "cache.json")
+    assert contents.depth([(tmp_path / "a.tif", "a")], workers=0, track=plain) == 14
+
+
 def test_depth_is_that_of_all_rasters_together(tmp_path):
     files = []
     for k, largest in enumerate((1000, 1100, 3000)):

@@ -20,7 +20,7 @@ def data_sets(draw):
     return patients, labels
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data_sets(), st.integers(0, 1000))
 def test_no_patient_is_in_two_folds_and_positive_patients_are_spread_evenly(data, seed):
     patients, labels = data
@@ -32,7 +32,7 @@ def test_no_patient_is_in_two_folds_and_positive_patients_are_spread_evenly(data
     assert max(positive) - min(positive) <= 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(data_sets(), st.randoms(use_true_random=False))
 def test_the_order_of_the_images_does_not_matter(data, random):
     patients, labels = data

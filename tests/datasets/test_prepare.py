@@ -1,6 +1,8 @@
 """Preparation: every file accounted for, nothing decided by path, time, salt or order, one bad file never stops the rest."""
 
 import csv
+import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -181,8 +183,9 @@ def test_no_result_depends_on_the_salt(tmp_path):
     assert facts_of(first) == facts_of(second)
 
 
-def test_processes_give_the_same_records_as_none(folder):
-    alone, together = prepared(folder, "one"), prepared(folder, "two", workers=2)
+def test_processes_give_the_same_records_as_none(tmp_path):
+    source = little(tmp_path, FOUR)
+    alone, together = (prepared(source, to, workers=n, depth=12) for to, n in (("one", 0), ("two", 2)))
     assert facts_of(alone) == facts_of(together)
     assert all(np.array_equal(alone.image(i), together.image(i)) for i in range(len(alone)))
 
@@ -305,16 +308,23 @@ def test_the_same_picture_under_two_patients_is_reported_and_refused_across_fold
     assert any("1 pictures lie under several patients" in line for line in lines)
     refuse_shared_pictures(records, np.asarray([0, 0, 1]))
     with pytest.raises(UserError, match=r"in several folds \(files 1 and 2 of accounts.csv"):
-        save_folds(tmp_path / "folds.json", records, np.asarray([0, 1, 1]), seed=0)
+        save_folds(tmp_path / "folds.json", records, [np.asarray([0, 1, 1])], seed=0)
     assert not (tmp_path / "folds.json").exists()
+
+
+@functools.cache
+def phantom():
+    from mammojax.phantom.screening_set import phantom_patient
+
+    return phantom_patient(0, 0, malignant=False, height=128, width=96, difficulty=0.5)[0]
 
 
 def dicom(path, patient: str, seed: int):
     from mammojax.phantom.dicom import write_phantom_dicom
-    from mammojax.phantom.screening_set import phantom_patient
 
-    view = phantom_patient(0, seed, malignant=False, height=128, width=96, difficulty=0.5)[0]
-    write_phantom_dicom(view, path, seed=0, patient=seed)
+    pixels = phantom().pixels.copy()
+    pixels[0, 0] += seed  # another picture
+    write_phantom_dicom(dataclasses.replace(phantom(), pixels=pixels), path, seed=0, patient=seed)
     ds = pydicom.dcmread(path)
     ds.PatientID = patient
     ds.save_as(path)

@@ -1,5 +1,6 @@
 """Where the time of a scanning network goes: every layer on its own, on the map that it gets; and the machine's limit."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -8,11 +9,12 @@ import numpy as np
 
 from mammojax.benchmarks.scan.cost import LayerCost, Reading, layer_costs, layers_of
 from mammojax.models.backbones import efficientnet_lite0, vgg_m
+from mammojax.models.layers import EXACT
 
 
 def matrix_products(sides: tuple[int, ...] = (2048, 4096)) -> dict[int, tuple[Callable, int]]:
     """side -> (call, operations) of square float32 matrix products: the best rate of them is the machine's."""
-    product, found = jax.jit(jnp.matmul), {}
+    product, found = jax.jit(functools.partial(jnp.matmul, precision=EXACT)), {}
     for side in sides:
         a, b = jnp.asarray(np.random.default_rng(0).normal(size=(2, side, side)).astype(np.float32))
         found[side] = (lambda a=a, b=b: jax.block_until_ready(product(a, b)), 2 * side**3)

@@ -22,22 +22,21 @@ import numpy as np
 from jax import lax
 
 from mammojax.losses import tiled
-from mammojax.losses.fast import cells, sorted, tables
+from mammojax.losses.fast import cells, polynomials, tables
 from mammojax.losses.fast.axis import compressed_axis, fits_plain, plain_axis
-from mammojax.losses.surrogates import Surrogate
+from mammojax.losses.surrogates import Cells, Surrogate
 
 PATHS = ("plain", "compressed", "tiled")  # in the order in which they are tried
 _PLAIN_BLOCKS = 4  # 128 units of x
-_ORDER = {"logistic": 0, "sigmoid": 1}  # as derivatives of softplus
 
 
 def value_and_gradient(
     scores: jax.Array, weights: jax.Array, surrogate: Surrogate, axis_name: str | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """The sum over pairs of `pair_sum.py` and its gradient by `scores`, float[n]."""
-    if surrogate.name in sorted.NAMES:
-        return sorted.value_and_gradient(scores, weights, surrogate, axis_name)
-    order = _ORDER[surrogate.name]
+    if not isinstance(surrogate.fast, Cells):
+        return polynomials.value_and_gradient(scores, weights, surrogate, axis_name)
+    order = surrogate.fast.order
 
     def by_cells(grid):
         sources = _sum_over(cells.moments(grid, scores, weights), axis_name)
@@ -66,9 +65,9 @@ def curvature_product(
 
     Row a of it is w_a sum_b w_b f''(x_ab) (t_a - t_b): one field of the weights, and one of weights times tangent.
     """
-    if surrogate.name in sorted.NAMES:
-        return sorted.curvature_product(scores, weights, tangent, surrogate, axis_name)
-    order = _ORDER[surrogate.name] + 2
+    if not isinstance(surrogate.fast, Cells):
+        return polynomials.curvature_product(scores, weights, tangent, surrogate, axis_name)
+    order = surrogate.fast.order + 2
 
     def by_cells(grid):
         fields = [
@@ -91,7 +90,7 @@ def curvature_product(
 def path(
     scores: jax.Array, weights: jax.Array, surrogate: Surrogate, axis_name: str | None = None
 ) -> jax.Array:
-    """int32[]: the index in `PATHS` of the way that these scores take; logistic and sigmoid only."""
+    """int32[]: the index in `PATHS` of the way that these scores take, for a surrogate whose fast form is `Cells`."""
     nothing = jnp.int32(0)
     return _first_that_fits(
         scores, weights, surrogate, axis_name, lambda grid: nothing, lambda: nothing, nothing

@@ -77,9 +77,12 @@ def compressed_axis(
         scores, positive = jnp.where(weights != 0, scores, low), weights > 0
         number = jnp.round(scores * (1 / cells.fine))
         block = jnp.floor(number * (1 / per_block))
-        part = (number - block * per_block).astype(jnp.int32) - jnp.where(positive, shift_parts, 0)
+        part = (number - block * per_block).astype(jnp.int32) - jnp.where(
+            positive, np.int32(shift_parts), np.int32(0)
+        )
         borrow = part < 0
-        counted = block.astype(jnp.int32) - base - jnp.where(positive, shift_blocks, 0) - borrow
+        borrowed = borrow.astype(jnp.int32) + jnp.where(positive, np.int32(shift_blocks), np.int32(0))
+        counted = block.astype(jnp.int32) - base - borrowed
         return counted, jnp.where(borrow, part + per_block, part), scores - number * cells.fine
 
     upper = sweep(lambda s, w: locate(s, w)[0] // _DIGIT, _UPPER)
@@ -91,7 +94,7 @@ def compressed_axis(
         return jnp.take(upper_rank, block // _DIGIT, mode="clip") * _DIGIT + block % _DIGIT
 
     seen = sweep(lambda s, w: key(locate(s, w)[0]), _UPPER_USED * _DIGIT)
-    true = (number_of[:, None] * _DIGIT + np.arange(_DIGIT, dtype=np.int32)).reshape(-1)
+    true = (number_of[:, None] * _DIGIT + np.arange(_DIGIT, dtype=np.int32)[None]).reshape(-1)
     none = jnp.iinfo(jnp.int32).min // 2
     last = lax.cummax(jnp.where(seen, true, none))
     before = jnp.concatenate([jnp.full(1, none, jnp.int32), last[:-1]])
@@ -106,7 +109,7 @@ def compressed_axis(
     left_out = jnp.where(step > gap, true - before - step, 0)
     stretch = jnp.zeros(blocks)
     stretch = stretch.at[jnp.where(seen, start - 1, -1)].add(
-        left_out, mode="drop", wrap_negative_indices=False
+        left_out.astype(stretch.dtype), mode="drop", wrap_negative_indices=False
     )
 
     def place(scores, weights):

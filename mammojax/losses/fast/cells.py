@@ -116,7 +116,7 @@ def field(grid: Grid, order: int, sources: jax.Array) -> jax.Array:
     """
     near = _band(grid, tables.band(order - 1, grid.residual, grid.cells)[0], sources)
     below, above = _exponential_tails(grid, sources)
-    e = jnp.asarray(tables.exponential(grid.cells), sources.dtype)
+    e = jnp.asarray(tables.exponential(grid.cells), sources.dtype)[None, None]
     total = near + below[..., None] * e * _signs(e)
     if order == 1:  # sigma is 1 far above
         counts = jax.vmap(functools.partial(_counts_above, grid))(sources[..., 0])
@@ -157,7 +157,9 @@ def evaluate(
 
 
 def _signs(coefficients):
-    return np.asarray((-1.0) ** np.arange(coefficients.shape[-1]), coefficients.dtype)
+    """1, -1, 1, ... along the last axis, of as many axes."""
+    signs = (-1.0) ** np.arange(coefficients.shape[-1])
+    return np.asarray(signs, coefficients.dtype).reshape((1,) * (coefficients.ndim - 1) + (-1,))
 
 
 def _mirror(coefficients):
@@ -202,7 +204,7 @@ def _exponential_tails(grid, sources):
     no product.
     """
     cells = grid.cells
-    e = jnp.asarray(tables.exponential(cells), sources.dtype)
+    e = jnp.asarray(tables.exponential(cells), sources.dtype)[None, None]
     nearest = cells.width * (cells.near_cells + 1)
     below = _decayed(grid, jnp.sum(sources * e, axis=-1))
     above = _decayed(grid, jnp.sum(sources * e * _signs(e), axis=-1)[:, ::-1])[:, ::-1]
@@ -226,7 +228,7 @@ def _decayed(grid, charge):
     for k in range(1, min(math.ceil(REACH / length), blocks.shape[1] - 1) + 1):
         carry += _shift(sums[..., -1], k) * math.exp(-(k - 1) * length)
     decay = np.asarray(np.exp(-cells.width * (position + 1)), charge.dtype)
-    return (sums + carry[..., None] * decay).reshape(charge.shape)
+    return (sums + carry[..., None] * decay[None, None]).reshape(charge.shape)
 
 
 def _counts_above(grid, charge):

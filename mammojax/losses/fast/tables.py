@@ -68,9 +68,6 @@ def softplus_derivative(order: int, x: np.ndarray) -> np.ndarray:
     return -np.sign(x) * e * (1 - e) / (1 + e) ** 3
 
 
-SOFTPLUS_ORDER = {"logistic": 0, "sigmoid": 1}  # the surrogates that are a derivative of softplus
-
-
 def economised(function, centres: np.ndarray, radius: float, order: int) -> np.ndarray:
     """c[..., m] with function(centre + x) = sum_m c_m x^m / m!, |x| <= radius, by interpolation at Chebyshev nodes.
 

@@ -80,7 +80,8 @@ def test_children_that_cannot_start_are_an_error_and_no_crashed_files(monkeypatc
 
 
 _BUSY = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 from mammojax.images.reading.isolated import in_children
 jobs = [("__import__('os').getpid()",)] * 2 + [("__import__('time').sleep(600)",)] * 2
 for number, found in in_children(eval, jobs, workers=2):
@@ -122,7 +123,7 @@ def test_children_end_with_their_parent_and_hold_none_of_its_pipes(how):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_without_help_of_the_kernel_children_end_too():  # which is not asked where a thread starts them
-    program = _BUSY.replace("import time", "import threading").replace("\nfor", "\ndef run():\n  for", 1)
+    program = _BUSY.replace("signal, time", "signal, threading").replace("\nfor", "\ndef run():\n  for", 1)
     program = program.replace("    print", "      print") + "threading.Thread(target=run).start()\n"
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     children = [int(parent.stdout.readline()) for _ in range(2)]

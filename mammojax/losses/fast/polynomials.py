@@ -2,13 +2,15 @@
 
 *square* needs no order: its sum over pairs is made of the means and the variances of the two classes.
 
-*hinge, squared_hinge*: a pair costs something only if the negative lies above the positive less c = margin +
+Powers of the hinge: a pair costs something only if the negative lies above the positive less c = margin +
 temperature. After a sort, what lies below a sample is what comes before it, and the sums over it of (distance)^k,
-k = 0, 1, 2, go from one place to the next by the gap between them (Joachims 2005; Rust and Hocking 2023). Only
+k = 0 ... power, go from one place to the next by the gap between them (Joachims 2005; Rust and Hocking 2023). Only
 non-negative terms are added, so nothing cancels, in clusters any distance apart.
 
 Keys and sums are float64: p - c has to be exact, or offsets of 10,000 would cost four digits.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +18,7 @@ import numpy as np
 from jax import lax
 
 from mammojax.losses import ring
-from mammojax.losses.surrogates import Surrogate
-
-NAMES = ("square", "hinge", "squared_hinge")
+from mammojax.losses.surrogates import Square, Surrogate
 
 
 def value_and_gradient(
@@ -31,7 +31,7 @@ def value_and_gradient(
         )
     with jax.enable_x64(True):
         s, w = _wide(scores, weights)
-        total, gradient = (_square if surrogate.name == "square" else _hinge)(s, w, surrogate)
+        total, gradient = (_square if isinstance(surrogate.fast, Square) else _hinge)(s, w, surrogate)
         return tuple(lax.convert_element_type(x, scores.dtype) for x in (total, gradient))
 
 
@@ -47,22 +47,26 @@ def curvature_product(
         return ring.curvature_product(
             lambda *local: curvature_product(*local, surrogate), scores, weights, tangent, axis_name
         )
-    if surrogate.name == "hinge":
+    of_square = isinstance(surrogate.fast, Square)
+    power = 2 if of_square else surrogate.fast.power
+    if power == 1:
         return 0 * weights
     with jax.enable_x64(True):
         s, w = _wide(scores, weights)
         t = lax.convert_element_type(tangent, np.float64)
-        charged = w * t
-        if surrogate.name == "square":
-            partners = [jnp.where(w > 0, jnp.sum(jnp.where(w < 0, -x, 0)), jnp.sum(jnp.where(w > 0, x, 0)))
-                        for x in (w, charged)]  # fmt: skip
+        if of_square:
+            plain, charged = (
+                jnp.where(w > 0, jnp.sum(jnp.where(w < 0, -x, 0)), jnp.sum(jnp.where(w > 0, x, 0)))
+                for x in (w, w * t)
+            )
         else:
-            order, _, sorted_weights = _order(s, w, surrogate)
-            partners = [
-                _put_back(order, _partners(x, sorted_weights)) for x in (sorted_weights, charged[order])
-            ]
-        product = 2 / surrogate.temperature**2 * jnp.abs(w) * (t * partners[0] - partners[1])
-        return lax.convert_element_type(product, scores.dtype)
+            order, keys, sorted_weights = _order(s, w, surrogate)
+            plain, charged = (
+                _put_back(order, _partners(keys, sorted_weights, x, power - 2))
+                for x in (sorted_weights, (w * t)[order])
+            )
+        scale = power * (power - 1) * surrogate.temperature**-power
+        return lax.convert_element_type(scale * jnp.abs(w) * (t * plain - charged), scores.dtype)
 
 
 def _wide(scores, weights):
@@ -89,11 +93,8 @@ def _square(s, w, surrogate):
 
 def _hinge(s, w, surrogate):
     order, keys, sorted_weights = _order(s, w, surrogate)
-    gaps = jnp.diff(keys, prepend=keys[:1])
-    power = 1 if surrogate.name == "hinge" else 2
-    below = _running(jnp.maximum(sorted_weights, 0), gaps, power)
-    turned = jnp.concatenate([jnp.zeros_like(gaps[:1]), gaps[:0:-1]])
-    above = [x[::-1] for x in _running(jnp.maximum(-sorted_weights, 0)[::-1], turned, power)]
+    power = surrogate.fast.power
+    below, above = _reached(keys, sorted_weights, sorted_weights, power)
     scale = surrogate.temperature**-power
     total = scale * jnp.sum(jnp.maximum(-sorted_weights, 0) * below[power])
     slope = jnp.where(sorted_weights > 0, -above[power - 1], below[power - 1])
@@ -115,24 +116,36 @@ def _put_back(order, x):
     return jnp.zeros_like(x).at[order].set(x, unique_indices=True)
 
 
+def _reached(keys, sorted_weights, charges, power):
+    """Sums of charge * distance^k over the positives at and below each key, and over the negatives at and above it.
+
+    charges: signed by class, as weights are; they come back with the sign of a positive's. Two lists over k = 0 ... power.
+    """
+    gaps = jnp.diff(keys, prepend=keys[:1])
+    turned = jnp.concatenate([jnp.zeros_like(gaps[:1]), gaps[:0:-1]])
+    below = _running(jnp.where(sorted_weights > 0, charges, 0), gaps, power)
+    above = _running(jnp.where(sorted_weights < 0, -charges, 0)[::-1], turned, power)
+    return below, [x[::-1] for x in above]
+
+
+def _partners(keys, sorted_weights, charges, power):
+    """The sums of charge * distance^power over the partners of each sample: positives before a negative, and so on."""
+    below, above = _reached(keys, sorted_weights, charges, power)
+    return jnp.where(sorted_weights > 0, above[power], below[power])
+
+
 def _running(weights, gaps, power):
     """[S_0, ..., S_power], S_k = sum over the places up to each of weight * (distance to it)^k."""
+    if power == 0:
+        return [jnp.cumsum(weights)]
 
     def join(a, b):
         sums, (length, *others) = a[1:], b
         shifted = [sums[0]]
-        if power >= 1:
-            shifted.append(sums[1] + sums[0] * length)
-        if power >= 2:
-            shifted.append(sums[2] + 2 * sums[1] * length + sums[0] * length * length)
+        for k in range(1, power + 1):  # (d + length)^k by the binomial theorem
+            terms = [math.comb(k, j) * sums[j] * length ** (k - j) for j in range(k)]
+            shifted.append(sums[k] + sum(terms))
         return a[0] + length, *(x + y for x, y in zip(shifted, others))
 
     zeros = (jnp.zeros_like(weights),) * power
     return lax.associative_scan(join, (gaps, weights, *zeros))[1:]
-
-
-def _partners(x, sorted_weights):
-    """Sums of |x| as signed by class over the partners of each sample: positives before a negative, and so on."""
-    before = jnp.cumsum(jnp.where(sorted_weights > 0, x, 0))
-    after = jnp.cumsum(jnp.where(sorted_weights < 0, -x, 0)[::-1])[::-1]
-    return jnp.where(sorted_weights > 0, after, before)
