@@ -16,6 +16,7 @@ from mammojax.experiment.controls import exchanged_labels, random_partner
 from mammojax.experiment.finetune import MergedLearner
 from mammojax.experiment.fit import Scored
 from mammojax.experiment.maps import RESIDENT, MapLearner
+from mammojax.experiment.predictions import described
 from mammojax.experiment.split import Split, splits
 from mammojax.experiment.svm import fit_svm
 from mammojax.models.classifiers import classifier_module
@@ -106,29 +107,9 @@ class Experiment:
         )
 
     def _rows(self, numbers: np.ndarray) -> list[list[dict]]:
-        patients = self._records.patients
-        breasts = {(int(p), r.breast): None for p, r in zip(patients, self._records.records)}
-        breast_number = {breast: k + 1 for k, breast in enumerate(breasts)}
-
-        def row(i: int, label: int) -> dict:
-            r = self._records.records[i]
-            return {
-                "record": r.number,
-                "file": r.record,
-                "patient": int(patients[i]) + 1,
-                "breast": breast_number[int(patients[i]), r.breast],
-                "laterality": r.laterality,
-                "view": r.view,
-                "label": label,
-                "geometry": r.geometry,
-            }
-
-        def label(i: int, k: int) -> int:
-            # a sample of several records has the largest of their labels; a control has its own
-            own = self._settings.crossval.control != "labels"
-            return self._records.records[i].label if own else int(self._samples.labels[k])
-
-        return [[row(int(i), label(int(i), int(k))) for i in self._samples.members[int(k)]] for k in numbers]
+        # a sample of several records has the largest of their labels; a control has its own
+        own = self._settings.crossval.control != "labels"
+        return described(self._records, self._samples, numbers, labels=None if own else self._samples.labels)
 
     def _network(self, settings: Settings):
         model = settings.model
