@@ -199,4 +199,4 @@ def test_vgg_m_without_weights_says_loudly_that_they_are_random_and_how_to_get_t
 @pytest.mark.parametrize("name, what", [("", "is a folder"), ("none.pth", "is absent")])
 def test_weights_that_are_no_file_are_called_what_they_are(name, what, tmp_path):
     with pytest.raises(UserError, match=f"{what}; give a file, or leave config.model.weights empty"):
-        efficientnet_lite0.load(str(tmp_path / name), 0)
+        LITE0.load(str(tmp_path / name), 0)

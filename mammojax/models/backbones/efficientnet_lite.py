@@ -100,9 +100,10 @@ class EfficientNetLite:
         installed package's. seed is not used."""
         path = Path(weights) if weights else self.installed()
         if not path.is_file():
-            raise UserError(
-                f"{path} is absent; install {self.package.replace('_', '-')} or give config.model.weights"
-            )
+            what = "is a folder" if path.is_dir() else "is absent"
+            package = self.package.replace("_", "-")
+            remedy = "give a file, or leave config.model.weights empty" if weights else f"install {package}"
+            raise UserError(f"{path} {what}; {remedy}")
         if is_safetensors(path):
             found = read_weights(path, self.BACKBONE.name)
             if not found.facts:
