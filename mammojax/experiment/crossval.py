@@ -15,6 +15,7 @@ import numpy as np
 from mammojax.datasets import accounts
 from mammojax.datasets import samples as sampling
 from mammojax.datasets.builders import BUILDERS
+from mammojax.datasets.folds import refuse_shared_pictures
 from mammojax.datasets.labels import SCHEMES
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
@@ -220,19 +221,19 @@ class Experiment:
                 repeat=repeat,
             )
         ]
-        folds = {
-            f"repeat {repeat}": {
-                str(records.records[i].number): parts.fold
-                for parts in self.splits
-                if parts.repeat == repeat
-                for k in parts.held_out
-                for i in self._samples.members[k]
-            }
-            for repeat in range(table.repeats)
-        }
+        folds = {f"repeat {repeat}": self._folds(repeat) for repeat in range(table.repeats)}
         write_json(Path(settings.run) / "folds.json", {"seed": settings.seed, "folds": folds})
         self._maps = inputs.MapsCache(RESIDENT)
         self._networks, self._represented, self._sums, self._features = {}, {}, {}, {}
+
+    def _folds(self, repeat: int) -> dict[str, int]:
+        """The fold of every record, by its number. UserError where one picture lies in two folds, under two patients."""
+        fold_of = np.empty(len(self._records), np.int32)
+        for parts in self.splits:
+            for k in parts.held_out if parts.repeat == repeat else ():
+                fold_of[self._samples.members[k]] = parts.fold
+        refuse_shared_pictures(self._records, fold_of)
+        return {str(r.number): int(fold) for r, fold in zip(self._records.records, fold_of)}
 
     def cell(self, arm: Arm, parts: Split) -> Piece:
         """The work of an arm on a fold; see `fit.cell`."""
