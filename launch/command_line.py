@@ -64,11 +64,11 @@ def track(items: Iterable, *, total: int, description: str, initial: int = 0) ->
     )
 
 
-def run(main: Callable, *, config: str | None = None) -> None:
+def run(main: Callable, *, config: str | None = None, file_flag: str = "config") -> None:
     """Runs a launcher: main(settings, arguments), or main(arguments) without a config.
 
-    config: the default of the flag --config, a file of plain data; any field of it is a flag too. Errors that a user can
-    mend are one line and exit code 2, said before main begins if the flags show them; others keep their traceback.
+    config: the default of the flag --`file_flag`, a file of plain data, "" for none: settings is then None unless one is
+    given; any field of it is a flag too. Errors that a user can mend are one line and exit code 2, said before main begins if the flags show them; others keep their traceback.
     """
     if any(a.lstrip("-") in ("help", "helpfull", "h") and a[:1] == "-" for a in sys.argv[1:]):
         with contextlib.suppress(BrokenPipeError):  # piped into head
@@ -79,12 +79,18 @@ def run(main: Callable, *, config: str | None = None) -> None:
     def parse(argv):
         try:
             if config is not None:
-                file, values, rest = config_file.split_flags(argv[1:])
+                file, values, rest = config_file.split_flags(argv[1:], file_flag)
                 argv = [argv[0], *rest]
             rest = flags.FLAGS(argv)
             if config is not None:
-                settings.append(config_file.read_settings(file or config, values))
-                check_names(settings[0], tables())
+                if not (file or config) and values:
+                    raise UserError(
+                        f"--config.{next(iter(values))} is a setting of --{file_flag}=FILE; give both"
+                    )
+                found = config_file.read_settings(file or config, values) if file or config else None
+                settings.append(found)
+                if found is not None:
+                    check_names(found, tables())
             return rest
         except (flags.Error, UserError) as error:
             _stop(str(error))

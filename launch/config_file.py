@@ -14,8 +14,10 @@ from mammojax.settings.leaves import leaves
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
-def split_flags(arguments: list[str]) -> tuple[str | None, dict[str, str], list[str]]:
-    """(the last --config, values of --config.FIELD by field, all other arguments); the last of equal flags counts.
+def split_flags(
+    arguments: list[str], file_flag: str = "config"
+) -> tuple[str | None, dict[str, str], list[str]]:
+    """(the last --`file_flag`, values of --config.FIELD by field, all other arguments); the last of equal flags counts.
 
     Raises UserError for a flag without its value.
     """
@@ -25,7 +27,7 @@ def split_flags(arguments: list[str]) -> tuple[str | None, dict[str, str], list[
         if argument == "--":  # what follows is no flag
             rest += [argument, *remaining]
             break
-        match = re.fullmatch(r"--?config(?:\.([^=]+))?(?:=(.*))?", argument, re.DOTALL)
+        match = re.fullmatch(rf"--?(?:{file_flag}|config\.([^=]+))(?:=(.*))?", argument, re.DOTALL)
         if match is None:
             rest.append(argument)
             continue

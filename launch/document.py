@@ -18,7 +18,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 BLOCK = r"(<!-- table {name} -->\n).*?(<!-- end of table -->)"
 
 if __name__ == "__main__":
-    TABLE = flags.DEFINE_multi_string("table", [], "NAME=RUN: a table's name and the run directory it is made from")
+    TABLE = flags.DEFINE_multi_string(
+        "table", [], "NAME=RUN: a table's name and the run directory it is made from"
+    )
 
 
 def first_table(text: str) -> str:
@@ -37,7 +39,9 @@ def main(arguments: list[str]) -> None:
         name, _, run = one.partition("=")
         source = Path(run) / "table.md"
         if not run or not source.is_file():
-            raise UserError(f"--table={one}: {source} is absent; give NAME=RUN of a finished cross-validation")
+            raise UserError(
+                f"--table={one}: {source} is absent; give NAME=RUN of a finished cross-validation"
+            )
         table, places = first_table(source.read_text(encoding="utf-8")), 0
         pattern = re.compile(BLOCK.format(name=re.escape(name)), re.DOTALL)
         for page in (CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))):
@@ -48,7 +52,9 @@ def main(arguments: list[str]) -> None:
                     file.write(new)
             places += found
         if not places:
-            raise UserError(f"no page has a table {name!r}; put <!-- table {name} --> and <!-- end of table --> into one")
+            raise UserError(
+                f"no page has a table {name!r}; put <!-- table {name} --> and <!-- end of table --> into one"
+            )
         say(f"{name}: {places} tables from {source}")
 
 

@@ -26,9 +26,8 @@ def help_lines(document: str, config: str | None) -> list[str]:
         lines.append("")
     if config is None:
         return lines
-    return [
-        *lines,
-        f"Settings: --config=FILE, a file of plain data that changes some fields ({config} if none",
-        "is given). Any field is a flag too, and the last of several counts. Fields with their defaults:",
-        *explain(tables()),
-    ]
+    given = f"--config=FILE, a file of plain data that changes some fields ({config} if none is given)"
+    if not config:
+        given = "those of the other set, --on=FILE, a file of plain data that changes some fields"
+    words = f"Settings: {given}. Any field is a flag too, and the last of several counts. Fields with their defaults:"
+    return [*lines, *textwrap.wrap(words, WIDTH), *explain(tables())]

@@ -78,7 +78,13 @@ class Pictures:
         return np.full((rows, columns), 255, np.uint8)
 
     def __getitem__(self, i):
-        return {"image": self.images[i], "bits": 12, "label": int(self.labels[i]), "index": i}
+        return {
+            "image": self.images[i],
+            "tissue": self.tissue(i),
+            "bits": 12,
+            "label": int(self.labels[i]),
+            "index": i,
+        }
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
 """Patient-wise folds: all images of a patient lie in one fold, and each fold gets its share of positive patients."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
+from mammojax.runs.files import write_json
 
 
 def stratified_folds(patients: np.ndarray, labels: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
@@ -49,3 +53,16 @@ def refuse_shared_pictures(records: RecordSet, fold_of: np.ndarray) -> None:
             f"{len(parted)} pictures lie under several patients and in several folds (files {first} of accounts.csv "
             f"hold the same bytes); remove the wrong files, or give them one patient"
         )
+
+
+def save_folds(path: Path, records: RecordSet, repeats: Sequence[np.ndarray], *, seed: int) -> None:
+    """Writes folds.json: seed and, for every repeat, the fold of every record by number.
+
+    repeats: int[n] each, the fold of every record. Raises as `refuse_shared_pictures` does.
+    """
+    folds = {}
+    for repeat, fold_of in enumerate(repeats):
+        refuse_shared_pictures(records, fold_of)
+        numbered = {str(record.number): int(fold) for record, fold in zip(records.records, fold_of)}
+        folds[f"repeat {repeat}"] = numbered
+    write_json(path, {"seed": seed, "folds": folds})

@@ -136,5 +136,4 @@ class _Selected:
         return len(self._indices)
 
     def __getitem__(self, i: int) -> dict:
-        index = self._indices[i]
-        return {**self._records[index], "tissue": self._records.tissue(index)}
+        return self._records[self._indices[i]]

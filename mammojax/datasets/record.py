@@ -131,9 +131,11 @@ class RecordSet:
         return json.loads(self._example(i)["lesions"])
 
     def __getitem__(self, i: int) -> dict:
-        """image (uint16[h, w]), bits, label and index of record i: a random-access source for Grain."""
-        record = self.records[i]
-        return {"image": self.image(i), "bits": record.bits, "label": record.label, "index": i}
+        """image (uint16[h, w]), tissue (see `tissue`), bits, label and index of record i: a random-access source for
+        Grain."""
+        record, example = self.records[i], self._example(i)
+        image, tissue = example["image"][..., 0], example["tissue"][..., 0]
+        return {"image": image, "tissue": tissue, "bits": record.bits, "label": record.label, "index": i}
 
     @property
     def labels(self) -> np.ndarray:

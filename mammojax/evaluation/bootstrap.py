@@ -10,10 +10,10 @@ seed or split of the training changes is the spread between repeats.
 
 The interval of a proportion (an area, a precision, a sensitivity) is symmetric on the logit scale (Pepe 2003, ch. 5) with
 the bootstrap's standard error; a difference's is made of percentiles. In 300 simulated studies of 48 patients in five folds
-with a true AUC of 0.94, the former covers it in 94 to 95%, percentiles in 91 to 92%; with one of 0.76, and three repeats,
-in 95 to 97%. Average precision is covered in 97 to 98%, the sensitivity at 90% specificity in 95 to 98%. At a value of exactly 0 or 1 the logit scale
-ends and percentiles are taken. Where the resamples do not vary, as at an AUC of exactly 1, the bootstrap knows nothing,
-and there is no interval (NaN).
+(a true AUC of 0.76 or 0.94, one repeat or three) the former covers the AUC in 93 to 97%, percentiles in 90 to 96%; average
+precision is covered in 97 to 98%, the sensitivity at 90% specificity in 95 to 98%. At a value of exactly 0 or 1 the logit
+scale ends and percentiles are taken. Where the resamples do not vary, as at an AUC of exactly 1, the bootstrap knows
+nothing, and there is no interval (NaN).
 """
 
 import math

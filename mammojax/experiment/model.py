@@ -6,6 +6,7 @@ never their logits, and the probability is that of the mean. It refers to the sh
 """
 
 import copy
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Evidence:
 class Model:
     """The networks of one arm: one or more of every cell.
 
-    facts: what the files say, equal in all of them. Raises UserError where files contradict each other, or where the
+    facts: what the files say, equal in all of them. networks: by file, in evaluation mode. Raises UserError where files contradict each other, or where the
     scanning network's weights are others than those that the model was trained with.
     """
 
@@ -73,7 +74,7 @@ class Model:
             self._by_network(arrays, len(f["calibrations"])) for (arrays, _), f in zip(read, self._cells)
         ]
         self.stage = facts["stage"]
-        self._networks = [[self._built(a) for a in cell] for cell in self._arrays]
+        self.networks = [[self._built(a) for a in cell] for cell in self._arrays]
 
     @staticmethod
     def _by_network(arrays: Mapping[str, np.ndarray], networks: int) -> list[dict[str, np.ndarray]]:
@@ -81,15 +82,17 @@ class Model:
         return [{n.removeprefix(p): v for n, v in arrays.items() if n.startswith(p)} for p in prefixes]
 
     def __len__(self) -> int:
-        return sum(map(len, self._networks))
+        return sum(map(len, self.networks))
 
     @property
     def key(self) -> str:
         """Changes with anything that a score depends on."""
-        digest = [
-            float(np.sum(v, dtype=np.float64)) for cell in self._arrays for a in cell for v in a.values()
-        ]
-        return stages.key(facts=self._cells, sums=[repr(v) for v in digest])
+        digest = hashlib.sha256()
+        for cell in self._arrays:
+            for arrays in cell:
+                for name in sorted(arrays):
+                    digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+        return stages.key(facts=self._cells, arrays=digest.hexdigest())
 
     @property
     def reads_exams(self) -> bool:
@@ -97,6 +100,28 @@ class Model:
         return self.facts["contrast"] != "none" or any(
             r["share"] or r["views"] for cell in self._cells for r in cell["readouts"]
         )
+
+    def standardise(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """Sets the units of all networks' input channels, or features, in place of those of their training folds.
+
+        mean, deviation: float[c]. To be called before anything is scored. UserError for fine-tuned networks, whose channels
+        are their own.
+        """
+        if self.stage == "merged":
+            raise UserError(
+                "fine-tuned networks have channels of their own, which are not standardised anew; leave their arm out"
+            )
+        for networks in self.networks:
+            for k, net in enumerate(networks):
+                if self.stage == "svm":
+                    networks[k] = LinearScorer(mean, deviation, net.weights, net.intercept)
+                    continue
+                differences = net.mean[...].shape[0] - len(
+                    mean
+                )  # of the other breast: in these units already
+                net.set_normalisation(
+                    np.pad(mean, (0, differences)), np.pad(deviation, (0, differences), constant_values=1)
+                )
 
     def _built(self, arrays: dict[str, np.ndarray]):
         from flax import nnx
@@ -146,7 +171,7 @@ class Model:
         pixels = prepare_image(stretched(image, bits, self.facts["intensity"]), bits, plan)[None]
         cells = tissue_cells(tissue, plan)
         if self.stage == "merged":
-            logits = [self._merged(net, pixels, plan, cells) for cell in self._networks for net in cell]
+            logits = [self._merged(net, pixels, plan, cells) for cell in self.networks for net in cell]
             return Evidence(np.asarray(logits, np.float32), cells)
         rows, columns = plan_cells(plan)
         values = self._scan(pixels, plan)[0, :rows, :columns]
@@ -160,11 +185,13 @@ class Model:
         return np.asarray(compiled_scan()(graph, state, pixels, plan, self.facts["precision"]))
 
     def _merged(self, net, pixels, plan, cells) -> float:
+        from mammojax.training.batches import on_whole_map
         from mammojax.training.step import Batch, model_scorer
 
         score = _once(self, id(net), lambda: model_scorer(net))
         one = np.zeros(1, np.int32)
-        batch = Batch(pixels, one, one, np.ones(1, bool), cells[None], plan)
+        tissue = on_whole_map(cells, getattr(plan, "map_shape", None))[None]
+        batch = Batch(pixels, one, one, np.ones(1, bool), tissue, plan)
         return float(score(batch)[0])
 
     # -- crops of one exam ----------------------------------------------------------------------------------------
@@ -179,19 +206,22 @@ class Model:
         """float64[samples]: the mean calibrated log-odds. samples: the crops of each, positions in evidence. partner:
         int[crops], the same view of the other breast, -1 for none. near: int[samples] each, the sample's partner and its
         other view, -1 for none."""
-        found, merged = [], 0
-        for facts, networks in zip(self._cells, self._networks):
+        if self.stage == "merged":
+            logits = np.asarray([e.values for e in evidence], float).T
+        else:
+            nets = [net for networks in self.networks for net in networks]
+            logits = np.asarray([[self._logit(net, evidence, k, partner) for k in samples] for net in nets])
+        return self.combined(logits, near)
+
+    def combined(self, logits: np.ndarray, near: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """float64[n]: the mean calibrated log-odds. logits: float[networks, n], networks in the order of the files; near as
+        of `log_odds`, positions in the logits."""
+        found, rest = [], iter(logits)
+        for facts, networks in zip(self._cells, self.networks):
             cell = []
-            for k, net in enumerate(networks):
-                if self.stage == "merged":
-                    logits = np.asarray([e.values[merged] for e in evidence], float)
-                    merged += 1
-                else:
-                    logits = np.asarray([self._logit(net, evidence, chosen, partner) for chosen in samples])
-                read = Readout(**facts["readouts"][k])(logits, *near)
-                cell.append(
-                    read if len(networks) == 1 else Platt.from_json(facts["calibrations"][k]).log_odds(read)
-                )
+            for readout, calibration in zip(facts["readouts"], facts["calibrations"]):
+                read = Readout(**readout)(next(rest), *near)
+                cell.append(read if len(networks) == 1 else Platt.from_json(calibration).log_odds(read))
             found.append(Platt.from_json(facts["calibration"]).log_odds(np.mean(cell, axis=0)))
         return np.mean(found, axis=0)
 
@@ -218,16 +248,33 @@ class Model:
         one = np.zeros(1, np.int32)
         return float(score(Batch(values[0][None], one, one, np.ones(1, bool), tissue[0][None]))[0])
 
+    def check_cell_scores(self) -> None:
+        """UserError unless the networks score cells."""
+        if self.stage != "maps" or self.facts["classifier"] != "mil":
+            what = {"svm": "an SVM of whole images", "merged": "fine-tuned from pixels"}.get(
+                self.stage, f"of the classifier {self.facts['classifier']}"
+            )
+            raise UserError(
+                f"the arm is {what} and gives no score a cell; maps need an arm of the classifier mil, such as cells_bce"
+            )
+
     def cell_scores(self, evidence: Sequence[Evidence], i: int, partner: np.ndarray) -> np.ndarray:
-        """float64[rows, columns]: what each cell of crop i contributes, the mean over networks in units of calibrated
-        log-odds; NaN off the breast. UserError for a classifier that has no such thing."""
-        maps = []
-        for facts, networks in zip(self._cells, self._networks):
-            for k, net in enumerate(networks):
-                values = self._channels(net, evidence, i, partner)[None]
-                cells = np.asarray(net.cell_scores(values, evidence[i].tissue[None]))[0]
-                maps.append(facts["calibrations"][k]["slope"] * cells)
-        return np.where(evidence[i].tissue, np.mean(maps, axis=0), np.nan)
+        """float64[rows, columns]: what each cell of crop i contributes, NaN off the breast; see `of_cells`. UserError for a
+        classifier that has no such thing."""
+        self.check_cell_scores()
+        tissue, logits = evidence[i].tissue, []
+        for net in (net for networks in self.networks for net in networks):
+            values = self._channels(net, evidence, i, partner)
+            logits.append(np.asarray(net.cell_scores(values[None], tissue[None]))[0])
+        return self.of_cells(np.asarray(logits), tissue)
+
+    def of_cells(self, logits: np.ndarray, tissue: np.ndarray) -> np.ndarray:
+        """float64[rows, columns]: the mean calibrated log-odds of a crop whose suspicious cells were all like this one and
+        whose other breast was typical, NaN off the breast. logits: float[networks, rows, columns]."""
+        scores = np.full(tissue.shape, np.nan)
+        none = np.full(int(tissue.sum()), -1)
+        scores[tissue] = self.combined(np.asarray(logits)[:, tissue], (none, none))
+        return scores
 
 
 def _split(network):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mammojax.datasets.record import RecordSet
+from mammojax.datasets.samples import Samples
 from mammojax.runs import stages
 from mammojax.runs.files import writing
 from mammojax.training.metrics import read_metrics
@@ -14,6 +16,31 @@ COLUMNS = (
     "record", "file", "patient", "breast", "laterality", "view", "repeat", "fold", "label", "score", "log_odds",
     "probability", "geometry",
 )  # fmt: skip
+
+
+def described(
+    records: RecordSet, samples: Samples, numbers: Sequence[int], *, labels: np.ndarray | None = None
+) -> list[list[dict]]:
+    """For each of the samples `numbers` what predictions.csv says of its records, whatever they score. labels: int[samples]
+    in place of the records' own."""
+    patients = records.patients
+    breasts = {(int(p), r.breast): None for p, r in zip(patients, records.records)}
+    breast_number = {breast: k + 1 for k, breast in enumerate(breasts)}
+
+    def row(i: int, k: int) -> dict:
+        r = records.records[i]
+        return {
+            "record": r.number,
+            "file": r.record,
+            "patient": int(patients[i]) + 1,
+            "breast": breast_number[int(patients[i]), r.breast],
+            "laterality": r.laterality,
+            "view": r.view,
+            "label": r.label if labels is None else int(labels[k]),
+            "geometry": r.geometry,
+        }
+
+    return [[row(int(i), int(k)) for i in samples.members[int(k)]] for k in numbers]
 
 
 def write_predictions(path: Path, rows: Sequence[Sequence[dict]], scores: np.ndarray, platt, parts) -> None:

@@ -7,7 +7,8 @@ as maxima of shifted maps; and where a map is far larger than the caches, readin
 time. On accelerators the plain forms are kept.
 
 The input's type is the type of the products: kernels are rounded to it, sums are kept in float32, and every layer
-with a bias gives float32.
+with a bias gives float32. Products of float32 are float32 on every platform: TPUs would take bfloat16 and NVIDIA's GPUs
+TF32 for them if not asked.
 """
 
 import functools
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
+EXACT = lax.Precision.HIGHEST  # of products of float32; those of bfloat16 are exact in float32 anyhow
 
 
 def in_turn(
@@ -79,29 +81,36 @@ def convolution(
 
 
 def _convolve(x, kernel, stride, pad, groups):
-    if x.dtype == jnp.float32:
-        return _plain(x, kernel, stride, pad, groups)
-    return _rounded(x, kernel, stride, pad, groups)
-
-
-def _plain(x, kernel, stride, pad, groups, **options):
-    return lax.conv_general_dilated(
-        x, kernel, stride, pad, dimension_numbers=_NHWC, feature_group_count=groups, **options
+    form = functools.partial(
+        lax.conv_general_dilated,
+        window_strides=stride,
+        padding=pad,
+        dimension_numbers=_NHWC,
+        feature_group_count=groups,
     )
+    return _product(form, x, kernel)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _rounded(x, kernel, stride, pad, groups):
-    """A convolution of bfloat16 operands with float32 sums; JAX has no derivative of one whose types differ."""
-    return _plain(x, kernel, stride, pad, groups, preferred_element_type=jnp.float32)
+def _product(form: Callable, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """float32: form(x, kernel), a convolution or a matrix product of operands of one type."""
+    if x.dtype == jnp.float32:
+        return form(x, kernel, precision=EXACT)
+    return _rounded(form, x, kernel)
 
 
-def _rounded_forward(x, kernel, stride, pad, groups):
-    return _rounded(x, kernel, stride, pad, groups), (x, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _rounded(form, x, kernel):
+    """A product of bfloat16 operands with float32 sums, on the way back too; JAX has no derivative of a convolution whose
+    types differ, and takes float32 operands in that of a matrix product."""
+    return form(x, kernel, preferred_element_type=jnp.float32)
 
 
-def _rounded_backward(stride, pad, groups, operands, slope):
-    _, pull = jax.vjp(lambda x, kernel: _plain(x, kernel, stride, pad, groups), *operands)
+def _rounded_forward(form, x, kernel):
+    return _rounded(form, x, kernel), (x, kernel)
+
+
+def _rounded_backward(form, operands, slope):
+    _, pull = jax.vjp(form, *operands)
     return pull(slope.astype(operands[0].dtype))
 
 
@@ -154,7 +163,7 @@ def patches_convolution(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax
     shifted = [x[:, i : i + rows, j : j + columns] for i in range(kh) for j in range(kw)]
     patches = jnp.concatenate(shifted, -1)
     matrix = kernel.astype(x.dtype).reshape(-1, channels)
-    return jnp.matmul(patches, matrix, preferred_element_type=jnp.float32) + bias
+    return _product(jnp.matmul, patches, matrix) + bias
 
 
 def max_pool(x: jax.Array, *, form: str, ceil: bool = True, size: int = 3, stride: int = 2) -> jax.Array:

@@ -6,8 +6,7 @@ from flax import nnx
 
 from mammojax.errors import UserError
 from mammojax.models.backbones.contract import Backbone
-from mammojax.models.classifiers.paper import Classifier
-from mammojax.models.plans import Plan
+from mammojax.models.plans import DensePlan, Plan
 from mammojax.models.scanning import ScanningNetwork, scan
 
 
@@ -16,28 +15,29 @@ class Frozen(nnx.Variable):
 
 
 class MammogramNet(nnx.Module):
-    """scanning: the pretrained network. classifier: of its representations. Both are trained, but for what is `Frozen`.
+    """scanning: the pretrained network. classifier: of its maps, any of `classifiers`. Both are trained, but for what is `Frozen`.
 
     dtype: of the scanning network's products, float32 or bfloat16; weights, sums and the classifier are float32.
     """
 
-    def __init__(self, scanning: ScanningNetwork, classifier: Classifier, *, dtype=jnp.float32):
+    def __init__(self, scanning: ScanningNetwork, classifier: nnx.Module, *, dtype=jnp.float32):
         self.scanning = scanning
         self.classifier = classifier
         self.dtype = jnp.dtype(dtype)
 
     def __call__(
-        self, batch: jax.Array, plan: Plan, where: jax.Array | None = None, progress: jax.Array | float = 1.0
+        self,
+        batch: jax.Array,
+        plan: Plan | DensePlan,
+        where: jax.Array | None = None,
+        progress: jax.Array | float = 1.0,
     ) -> jax.Array:
         """float32[b]: scores (logits) of prepared crops float32[b, H, W, 1] in [0, 1]; jit with the plan static.
 
-        where: bool[b, rows, columns], the tissue cells, None for all; the map is cut to its size. progress: see
-        `classifiers`. What lies within a layer of the scanning network is computed again on the way back instead of kept.
+        where: bool[b, rows, columns] of the plan's map (of a `DensePlan` map_shape, False beyond the crop's cells),
+        None for all of it; progress: see `classifiers`. What lies within a layer of the scanning network is computed again on the way back instead of kept.
         """
-        maps = scan(self.scanning, batch, plan, dtype=self.dtype)
-        if where is not None:
-            maps = maps[:, : where.shape[1], : where.shape[2]]
-        return self.classifier(maps, where, progress)
+        return self.classifier(scan(self.scanning, batch, plan, dtype=self.dtype), where, progress)
 
 
 def layer_depth(path, backbone: Backbone) -> int:

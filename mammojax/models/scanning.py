@@ -14,7 +14,7 @@ from flax import nnx
 
 from mammojax.errors import UserError
 from mammojax.models.layers import window_maxima
-from mammojax.models.plans import Plan, backbone_module, plan, programs
+from mammojax.models.plans import DensePlan, Plan, backbone_module, plan, programs
 
 __all__ = [
     "Plan",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-def prepare_image(image: np.ndarray, bits: int, chosen: Plan) -> np.ndarray:
+def prepare_image(image: np.ndarray, bits: int, chosen: Plan | DensePlan) -> np.ndarray:
     """float32[H, W, 1] in [0, 1]: a crop reduced and padded as planned, at full bit depth.
 
     image: uint16[h, w], values in [0, 2**bits - 1]; of the plan's crop size or (augmented) near it.
@@ -90,7 +90,7 @@ def load_backbone(
 def feature_map(
     network: ScanningNetwork,
     batch: jax.Array,
-    chosen: Plan,
+    chosen: Plan | DensePlan,
     *,
     dtype=jnp.float32,
     placed: Callable[[jax.Array], jax.Array] | None = None,
@@ -104,9 +104,11 @@ def feature_map(
     return apply(network.variables(), batch, network.tap, chosen.first_strides, **options)
 
 
-def scan(network: ScanningNetwork, batch: jax.Array, chosen: Plan, *, dtype=jnp.float32) -> jax.Array:
-    """float32[b, np, np, c]: the representations of prepared crops. batch: float32[b, H, W, 1] in [0, 1], H x W as
-    planned. Differentiable in pixels and weights; jit with the plan static.
+def scan(
+    network: ScanningNetwork, batch: jax.Array, chosen: Plan | DensePlan, *, dtype=jnp.float32
+) -> jax.Array:
+    """float32[b, np, np, c]: the representations of prepared crops, or all cells of the tap's map (a `DensePlan`; those
+    of the padding too). batch: float32[b, H, W, 1] in [0, 1], H x W as planned. Differentiable in pixels and weights; jit with the plan static.
 
     dtype: of the products, float32 or bfloat16; sums are float32 in both.
     """
@@ -115,7 +117,7 @@ def scan(network: ScanningNetwork, batch: jax.Array, chosen: Plan, *, dtype=jnp.
     return pooled(feature_map(network, batch, chosen, dtype=dtype), chosen)
 
 
-def pooled(values: jax.Array, chosen: Plan) -> jax.Array:
+def pooled(values: jax.Array, chosen: Plan | DensePlan) -> jax.Array:
     """[b, np, np, c]: the tap's map as representations."""
     if chosen.window is None:
         return values

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mammojax.models.plans import Plan
+from mammojax.models.plans import DensePlan, Plan
 from mammojax.models.scanning import ScanningNetwork, feature_map, pooled
 
 ROWS = "rows"
@@ -28,7 +28,7 @@ def place_rows(batch: np.ndarray, mesh: Mesh) -> jax.Array:
 
 
 def scan_sharded(
-    network: ScanningNetwork, batch: jax.Array, chosen: Plan, mesh: Mesh, *, dtype=jnp.float32
+    network: ScanningNetwork, batch: jax.Array, chosen: Plan | DensePlan, mesh: Mesh, *, dtype=jnp.float32
 ) -> jax.Array:
     """float32[b, np, np, c]: `scan` of images whose rows lie over the mesh axis `rows`; equal to rounding.
 

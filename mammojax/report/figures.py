@@ -111,7 +111,9 @@ def training_curves_figure(
         for arm, cells in curves.items():
             colour = colours[arm]
             for cell, (steps, values) in cells.items():
-                axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.35)
+                axes.plot(
+                    steps, values, color=colour, linewidth=0.7, alpha=max(0.12, min(0.35, 1.75 / len(cells)))
+                )
                 chosen = selected.get(arm, {}).get(cell)
                 if chosen in steps:
                     axes.plot(

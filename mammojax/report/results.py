@@ -10,7 +10,7 @@ from mammojax.evaluation.predictions import Predictions
 from mammojax.evaluation.shortcuts import facts_alone
 from mammojax.report import figures
 from mammojax.report.collect import Cell, collect, training_curves
-from mammojax.report.findings import Acquisition, pointing, shortcuts
+from mammojax.report.findings import Acquisition, Finding, pointing, shortcuts
 from mammojax.report.html import Picture, write_report
 from mammojax.report.summary import Summary, summarise
 from mammojax.report.table import counted, table_json, table_markdown
@@ -40,20 +40,21 @@ def write_results(
     command: str,
     facts: Mapping[str, object],
     config: Mapping,
-    notes: Sequence[str] = (),
+    notes: Sequence[str] = NOTES,
     curves_of: Sequence[str] = (),
     pictures: Sequence[Picture] = (),
     acquisition: Acquisition | None = None,
     films: Sequence[Film] = (),
+    findings: Sequence[Finding] = (),
 ) -> tuple[str, Path]:
     """Writes all results of a run into `directory`, where its accounts.csv lies; table.md's text and the report's path.
 
     cells: (arm, repeat, fold, folder) of every arm on every fold and repeat. titles, colours: of the arms by name. title,
     command: of the report, and what makes the run again. facts: what to say of the data, by name. config: what was asked
-    for, as a record. notes: sentences on how to read the numbers, beside `NOTES`. curves_of: arms in the figure of training
+    for, as a record. notes: sentences on how to read the numbers. curves_of: arms in the figure of training
     curves; empty for the first ones. pictures: more of them, after those that are drawn here. acquisition:
     how the films were taken; adds the arm `FACTS`, which knows nothing else, and every arm within groups. films: held-out
-    films of one repeat with the proposed arm's maps; adds where it looks.
+    films of one repeat with the proposed arm's maps; adds where it looks. findings: of the caller's own, before these.
     Raises UserError if cells are missing or of different recipes, or the proposed arm is not among them.
     """
     directory = Path(directory)
@@ -62,7 +63,7 @@ def write_results(
         raise UserError(
             f"the proposed arm is {proposed!r}, expected one of {', '.join(predictions)}; set config.crossval.proposed"
         )
-    findings, more = [], []
+    findings, more = [*findings], []
     if acquisition is not None:
         predictions[FACTS] = facts_alone(acquisition.facts, next(iter(predictions.values())))
         titles = {**titles, FACTS: f"Acquisition alone: {', '.join(acquisition.names)}"}
@@ -105,7 +106,7 @@ def write_results(
         findings=findings,
         config=config,
         environment=environment(),
-        notes=[*NOTES, *notes],
+        notes=notes,
     )
     return table, directory / "report.html"
 

@@ -272,7 +272,7 @@ class Training:
         "How lambda acts: decoupled from the gradient (AdamW), or as lambda/2 ||W||^2 in the loss (the paper; Adam's normaliser undoes small ones).",
         choices=("decoupled", "penalty"),
     )
-    regularisation: float = field(1e-2, "lambda, of all kernels.", least=0.0, most=1000.0)
+    regularisation: float = field(10.0, "lambda, of all kernels.", least=0.0, most=1000.0)
     average: float = field(
         0.0,
         "Decay of the running average of the weights that is kept; 0: the last weights.",
@@ -317,6 +317,11 @@ class Crossval:
         table="arms",
     )
     proposed: str = field("", "The arm that differences are taken from; empty: the last one.")
+    control: str = field(
+        "none",
+        "A control in place of the study: labels exchanged between patients, or a random patient's other breast.",
+        choices=("none", "labels", "partner"),
+    )
     resamples: int = field(2000, "Of the bootstrap.", least=2, most=1000000)
 
 

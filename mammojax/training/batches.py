@@ -168,7 +168,9 @@ def pixel_batches(
             read = [next(elements) for _ in chosen]
             values = {
                 "inputs": [element["input"] for element in read],
-                "tissue": [_filled(element["cells"], getattr(plan, "map_shape", None)) for element in read],
+                "tissue": [
+                    on_whole_map(element["cells"], getattr(plan, "map_shape", None)) for element in read
+                ],
                 "index": chosen,
                 "slot": [slots[i] for i in chosen],
             }
@@ -190,7 +192,7 @@ def pixel_batches(
     return batches
 
 
-def _filled(cells: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
+def on_whole_map(cells: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
     """The mask on the map of the whole padded crop: crops of one dense plan cover different parts of it."""
     if shape is None:
         return cells

@@ -15,7 +15,8 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
     """Writes arrays by name and `facts` (JSON), whole or not at all."""
     from safetensors.numpy import save
 
-    held = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    # not ascontiguousarray, which gives a number an axis: a model that is read back would not have its own shape
+    held = {name: np.asarray(value, order="C") for name, value in arrays.items()}
     with writing(path) as file:
         file.write(save(held, metadata={"facts": json.dumps(facts, sort_keys=True)}))
 

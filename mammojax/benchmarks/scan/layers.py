@@ -1,5 +1,6 @@
 """Where the time of a scanning network goes: every layer on its own, on the map that it gets; and the machine's limit."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -7,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mammojax.benchmarks.scan.cost import LayerCost, Reading, layer_costs, layers_of
-from mammojax.models.backbones import efficientnet_lite0, vgg_m
+from mammojax.models.backbones import vgg_m
+from mammojax.models.backbones.efficientnet_lite import IN_CACHES, LITE0
+from mammojax.models.layers import EXACT
 
 
 def matrix_products(sides: tuple[int, ...] = (2048, 4096)) -> dict[int, tuple[Callable, int]]:
     """side -> (call, operations) of square float32 matrix products: the best rate of them is the machine's."""
-    product, found = jax.jit(jnp.matmul), {}
+    product, found = jax.jit(functools.partial(jnp.matmul, precision=EXACT)), {}
     for side in sides:
         a, b = jnp.asarray(np.random.default_rng(0).normal(size=(2, side, side)).astype(np.float32))
         found[side] = (lambda a=a, b=b: jax.block_until_ready(product(a, b)), 2 * side**3)
@@ -53,7 +56,7 @@ def _compiled(function, variables, x):
 
 def _as_read(reading, variables):
     if reading.backbone == "efficientnet_lite0" and jax.default_backend() == "cpu":
-        return efficientnet_lite0.layers(variables, reading.tap, in_caches=efficientnet_lite0.IN_CACHES)
+        return LITE0.layers(variables, reading.tap, in_caches=IN_CACHES)
     return layers_of(reading, variables)
 
 

@@ -15,8 +15,8 @@ from jax import lax
 
 from mammojax.benchmarks.scan.cost import Reading
 from mammojax.benchmarks.timing import Unavailable
-from mammojax.models.backbones.efficientnet_lite0 import STAGES
-from mammojax.models.layers import same_padding
+from mammojax.models.backbones.efficientnet_lite import STAGES
+from mammojax.models.layers import EXACT, same_padding
 from mammojax.models.plans import backbone_module
 
 PEERS = {"torch": ("torch contiguous", "torch channels_last"), "jax": ("jax",)}
@@ -60,7 +60,13 @@ def _in_jax(function, variables, pixels) -> Prepared:
 def _convolved(x, layer, stride=(1, 1), padding="SAME", groups=1):
     form = ("NHWC", "HWIO", "NHWC")
     y = lax.conv_general_dilated(
-        x, layer["kernel"], stride, padding, dimension_numbers=form, feature_group_count=groups
+        x,
+        layer["kernel"],
+        stride,
+        padding,
+        dimension_numbers=form,
+        feature_group_count=groups,
+        precision=EXACT,
     )
     return y + layer["bias"]
 

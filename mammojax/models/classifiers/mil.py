@@ -17,6 +17,7 @@ from mammojax import settings
 from mammojax.errors import UserError
 from mammojax.models.classifiers.standardised import Standardised, flat_cells
 from mammojax.models.classifiers.top_share import mean_of_top
+from mammojax.models.layers import EXACT
 
 POOLS = ("top", "lse", "attention", "mean")
 GATES = 16  # units of the gated attention
@@ -65,7 +66,7 @@ class MultipleInstance(Standardised):
             raise UserError(f"unknown pool {pool!r}; known are {', '.join(POOLS)}")
         super().__init__(channels)
         self.pool, self.top, self.anneal, self.temperature = pool, top, anneal, temperature
-        exact = {"precision": lax.Precision.HIGHEST, "rngs": rngs}
+        exact = {"precision": EXACT, "rngs": rngs}
         he, small = nnx.initializers.he_normal(), nnx.initializers.normal(START)
         width = hidden or channels
         self.hidden = nnx.Linear(channels, hidden, kernel_init=he, **exact) if hidden else None

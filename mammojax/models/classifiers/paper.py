@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 import jax
 from flax import nnx
-from jax import lax
 
 from mammojax import settings
 from mammojax.errors import UserError
 from mammojax.models.classifiers.standardised import Standardised
+from mammojax.models.layers import EXACT
 
 SPATIAL = True  # reads where cells lie: maps, not bags
 
@@ -59,7 +59,7 @@ class Classifier(Standardised):
                 f"{tuple(hidden)}, dropout {dropout} cannot be built; all sizes must be positive"
             )
         super().__init__(channels)
-        he, exact = nnx.initializers.he_normal(), lax.Precision.HIGHEST
+        he, exact = nnx.initializers.he_normal(), EXACT
         sizes = (channels, *filters)
         self.convolutions = nnx.List(
             [

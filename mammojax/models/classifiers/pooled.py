@@ -9,6 +9,7 @@ from mammojax import settings
 from mammojax.errors import UserError
 from mammojax.models.classifiers.standardised import Standardised, flat_cells
 from mammojax.models.classifiers.top_share import mean_of_top
+from mammojax.models.layers import EXACT
 
 STATISTICS = ("mean", "top", "bottom", "deviation")
 _TINY = 1e-6  # added to a variance: the root of 0 has no slope
@@ -51,7 +52,7 @@ class PooledStatistics(Standardised):
             channels * len(self.names),
             1,
             kernel_init=nnx.initializers.normal(0.01),
-            precision=lax.Precision.HIGHEST,
+            precision=EXACT,
             rngs=rngs,
         )
 

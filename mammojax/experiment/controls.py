@@ -1,0 +1,38 @@
+"""Controls: what a table shows where nothing can be learnt, or where the other breast is another woman's.
+
+- "labels": the labels are exchanged between patients, whole patients at a time. Honest folds give an AUC of 0.5 within its
+  interval; more is a leak.
+- "partner": the other breast is that of a random other patient, of the same view where there is one. What a real partner
+  adds beyond that is the woman's own.
+"""
+
+import numpy as np
+
+from mammojax.datasets.record import RecordSet
+from mammojax.datasets.samples import Samples
+from mammojax.seeds import stream
+
+
+def exchanged_labels(samples: Samples, *, seed: int) -> np.ndarray:
+    """int32[n]: the labels of every patient replaced by those of another one drawn without replacement; a patient with
+    more samples than the other takes its labels in turn."""
+    rng = np.random.default_rng(stream(seed, "control", "labels"))
+    patients = np.unique(samples.patients)
+    labels = samples.labels.copy()
+    for mine, other in zip(patients, rng.permutation(patients)):
+        own = np.flatnonzero(samples.patients == mine)
+        theirs = samples.labels[samples.patients == other]
+        labels[own] = np.resize(theirs, len(own))
+    return labels
+
+
+def random_partner(records: RecordSet, partner: np.ndarray, *, seed: int) -> np.ndarray:
+    """int64[n]: where a record has a partner, a record of a random other patient, of the same view if there is one."""
+    rng = np.random.default_rng(stream(seed, "control", "partner"))
+    patients, views = records.patients, np.asarray([r.view for r in records.records])
+    found = partner.copy()
+    for i in np.flatnonzero(partner >= 0):
+        others = np.flatnonzero(patients != patients[i])
+        alike = others[views[others] == views[i]]
+        found[i] = rng.choice(alike if len(alike) else others)
+    return found
