@@ -69,7 +69,6 @@ class Experiment:
         settings = arm.settings
         network = self._network(settings)
         use = {
-            "arm": arm.name,
             "backbone": network.backbone.name,
             "tap": network.tap,
             "weights": settings.model.weights,
