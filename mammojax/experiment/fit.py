@@ -113,7 +113,12 @@ def cell(
     def make(folder: Path) -> dict:
         # the same stream for every arm: equal starts, equal order of the samples
         here = stream(seed, "repeat", parts.repeat, "fold", parts.fold)
-        networks = [learn(folder, stream(here, "network", k)) for k in range(arm.settings.model.ensemble)]
+        # each has a place of its own: what one has left there (checkpoints) is none of the next one's
+        places = [
+            folder,
+            *(folder / stages.WORK / f"network_{k}" for k in range(1, arm.settings.model.ensemble)),
+        ]
+        networks = [learn(place, stream(here, "network", k)) for k, place in enumerate(places)]
         readouts, calibrations, held_out, out_of_fold = [], [], [], []
         for network in networks:
             readout, inside, outside = _read_out(arm, network, parts, neighbours)

@@ -113,16 +113,21 @@ def test_the_same_cell_is_reused_and_another_is_another_folder(tmp_path):
     assert len(others | {first}) == 4 and (first / "predictions.csv").read_bytes() == before
 
 
-def test_every_network_of_every_cell_gets_a_seed_of_its_own_and_arms_share_them(tmp_path):
+def test_every_network_gets_a_seed_and_a_place_of_its_own_and_arms_share_the_seeds(tmp_path):
     seen = []
 
     def learn(folder, seed):
-        seen.append(seed)
+        seen.append((folder, seed))
         return learner((1.0, 0.0))(folder, seed)
 
-    for name in ("bce", "weighted_bce"):
-        made(tmp_path, name=name, learn=learn, model__ensemble=2).attempt()
-    assert seen[:2] == seen[2:] and seen[0] != seen[1]
+    cells = [
+        made(tmp_path, name=name, learn=learn, model__ensemble=3).attempt()
+        for name in ("bce", "weighted_bce")
+    ]
+    places, seeds = zip(*seen)
+    assert seeds[:3] == seeds[3:] and len(set(seeds)) == 3
+    # a network that met the checkpoints of the one before would go on from them
+    assert len(set(places)) == 6 and places[0] == cells[0]
 
 
 def test_a_damaged_cell_is_found_before_it_enters_a_table(tmp_path):

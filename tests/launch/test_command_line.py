@@ -21,7 +21,7 @@ def python(program: str, *arguments: str):
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,
     )
 
 
@@ -32,7 +32,7 @@ def test_help_says_what_a_launcher_does_with_an_example_and_waits_for_no_jax(nam
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,
     )
     assert done.returncode == 0 and f"python -m launch.{name}" in done.stdout
     lines = done.stderr.splitlines()

@@ -14,7 +14,7 @@ def found():
     here = Path(__file__)
     environment = {**os.environ, "PYTHONPATH": str(here.parents[2]), "JAX_NUM_CPU_DEVICES": "8"}
     program = [sys.executable, str(here.with_name("sharded_program.py"))]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment, timeout=500)
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment, timeout=3600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 

