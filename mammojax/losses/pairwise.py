@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from mammojax.losses import fast, materialized, tiled
-from mammojax.losses.inputs import nan_where, relative, scored
+from mammojax.losses.inputs import constant, nan_where, relative, scored
 from mammojax.losses.pair_sum import pair_sum
 from mammojax.losses.partial import hardest
+from mammojax.losses.sharded import place_of, spread
 from mammojax.losses.surrogates import SURROGATES, Cells
 from mammojax.losses.surrogates import surrogate as make_surrogate
 
@@ -28,6 +29,7 @@ def pairwise_auc_loss(
     max_fpr: float = 1.0,
     min_tpr: float = 0.0,
     axis_name: str | None = None,
+    sharding: jax.sharding.NamedSharding | None = None,
 ) -> jax.Array:
     r"""The surrogate of 1 - AUC over all pairs of a positive and a negative sample: a scalar, 0 when a class
     is missing.
@@ -55,7 +57,10 @@ def pairwise_auc_loss(
     max_fpr, min_tpr: partial AUC. Only the highest `max_fpr` of the negatives and the lowest 1 - `min_tpr` of the
     positives count (`partial.py`), Python floats.
     axis_name: of `jax.shard_map`: the pairs are those of all devices along this axis, and so is the loss; the gradient
-    is that of the device's own scores. Differentiate outside of shard_map, or inside with its default check_vma=True.
+    is that of the device's own scores. Differentiate under its default check_vma=True; without it, and under pmap, a
+    gradient is refused.
+    sharding: of scores that lie on several devices, outside of shard_map, under jit on a mesh with axes of type Auto. Where
+    the axes are Explicit, and outside of jit, it is known without (`sharded.py`). Either way what axis_name moves is moved.
 
     Raises ValueError if shapes differ or are not one-dimensional, for labels outside {0, 1} (where they are not
     traced), for a name that is not known, and for implementation="fast" of a surrogate without a fast form.
@@ -65,9 +70,14 @@ def pairwise_auc_loss(
     >>> print(f"{pairwise_auc_loss(scores, labels):.4f}")
     0.1250
     """
+    if axis_name is None and (place := place_of(jnp.asarray(scores), sharding)) is not None:
+        options = {"surrogate": surrogate, "implementation": implementation, "reduction": reduction, "margin": margin,
+                   "temperature": temperature, "max_fpr": max_fpr, "min_tpr": min_tpr}  # fmt: skip
+        return spread(pairwise_auc_loss, place, scores, labels, where, weights, **options)
     scores, positive, negative, sound = scored(scores, labels, where, weights, axis_name)
     if reduction not in ("mean", "sum"):
         raise ValueError(f"unknown reduction {reduction!r}; choose mean or sum")
+    max_fpr, min_tpr = constant("max_fpr", max_fpr), constant("min_tpr", min_tpr)
     (positive, largest_p), (negative, largest_n) = (relative(w, axis_name) for w in (positive, negative))
     if max_fpr != 1 or min_tpr != 0:
         # checked before any is left out: a NaN has no place in an order

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mammojax.losses.inputs import constant
+
 
 def hardest(
     scores: jax.Array,
@@ -28,6 +30,7 @@ def hardest(
 
     Raises ValueError unless 0 < max_fpr <= 1 and 0 <= min_tpr < 1.
     """
+    max_fpr, min_tpr = constant("max_fpr", max_fpr), constant("min_tpr", min_tpr)
     if not 0 < max_fpr <= 1:
         raise ValueError(f"max_fpr must be above 0 and at most 1, got {max_fpr}; 1 takes all negatives")
     if not 0 <= min_tpr < 1:
@@ -58,9 +61,7 @@ def _lowest(scores, weights, share, axis_name):
         through = jnp.cumsum(wide)
         first = jnp.concatenate([jnp.ones(1, bool), keys[1:] != keys[:-1]])
         last = jnp.concatenate([first[1:], jnp.ones(1, bool)])
-        before = lax.cummax(
-            jnp.where(first, through - wide, 0.0)
-        )  # the weight below the sample's run of ties
+        before = lax.cummax(jnp.where(first, through - wide, 0.0))  # the weight below the sample's run of ties
         run = lax.cummin(jnp.where(last, through, jnp.inf), reverse=True) - before
         kept = jnp.clip((share * through[-1] - before) / jnp.where(run > 0, run, 1), 0, 1)
         kept = lax.convert_element_type(kept, weights.dtype)

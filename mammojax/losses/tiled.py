@@ -49,11 +49,7 @@ def value_and_gradient(
         )
     if surrogate.slopes_cancel and scores.dtype == np.float32:
         # their sum can be a thousandth of its terms, and of their rounding errors not
-        with jax.enable_x64(True):
-            wide = (lax.convert_element_type(x, np.float64) for x in (scores, weights))
-            return tuple(
-                lax.convert_element_type(x, np.float32) for x in value_and_gradient(*wide, surrogate)
-            )
+        return _in_float64(surrogate)(scores, weights)
     size = scores.shape[0]
     listed, positives, negatives = _list(weights)
     tall, wide = (min(most, -(-size // 64) * 64) for most in (_ROWS, _COLUMNS))
@@ -93,6 +89,20 @@ def value_and_gradient(
     start = ((zeros[0], zeros[0]), zeros, zeros)
     total, slopes, _ = lax.fori_loop(0, column_tiles, column_of_tiles, start)
     return total[0], slopes
+
+
+@functools.lru_cache(maxsize=64)
+def _in_float64(surrogate):
+    """value_and_gradient of float32 arrays. Under vmap row by row, since JAX batches a loop outside of enable_x64."""
+
+    @jax.custom_batching.sequential_vmap
+    def value_and_slopes(scores, weights):
+        with jax.enable_x64(True):
+            wide = (lax.convert_element_type(x, np.float64) for x in (scores, weights))
+            found = value_and_gradient(*wide, surrogate)
+            return tuple(lax.convert_element_type(x, np.float32) for x in found)
+
+    return value_and_slopes
 
 
 def _list(weights):
