@@ -30,7 +30,7 @@ def fitted(n=80, f=12, **options):
     return fit_svm(features, labels, parts, **options), features, labels, parts
 
 
-@pytest.mark.parametrize("n, f", [(80, 20), (40, 120)])
+@pytest.mark.parametrize("n, f", [(80, 20), (40, 60)])
 @pytest.mark.parametrize("cost", [1e-3, 10.0])
 def test_the_solution_is_the_least_of_its_objective_with_fewer_and_with_more_features_than_images(n, f, cost):
     svm, features, labels, parts = fitted(n, f, costs=[cost])

@@ -43,7 +43,7 @@ TINY = {
     "model.paper.filters": (8, 8),
     "model.paper.hidden": (8,),
     "finetune.epochs": 1,
-    "finetune.frozen": 8,
+    "finetune.frozen": 10,
 }
 FILMS = 32
 

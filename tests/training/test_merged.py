@@ -74,9 +74,9 @@ def trained(model, objective, groups, *, optimizer=PLAIN, labels=LABELS):
 @pytest.mark.parametrize("name", ["bce", "auc, buffers", "auc, reservoir"])
 def test_a_step_over_microbatches_is_the_step_over_one_batch_of_all_images(name):
     images, labels, ids = pixels((100, 60), 6), LABELS, np.arange(6, dtype=np.int32)
-    one = (Batch(images, labels, ids, np.ones(6, bool), 1),)
+    one = (Batch(images, labels, ids, np.ones(6, bool), plan=1),)
     parts = tuple(
-        Batch(images[p], labels[p], ids[p], np.asarray(w, bool), 1)
+        Batch(images[p], labels[p], ids[p], np.asarray(w, bool), plan=1)
         for p, w in (
             ([0, 1], [1, 1]),
             ([2, 3], [1, 1]),
@@ -103,8 +103,8 @@ def test_images_of_different_plans_share_one_loss():
     one, two = pixels((100, 60), 2), pixels((140, 90), 2, 1)
     labels = np.asarray([1, 0, 0, 1], np.int32)
     group = (
-        Batch(one, labels[:2], np.asarray([0, 1]), np.ones(2, bool), 1),
-        Batch(two, labels[2:], np.asarray([2, 3]), np.ones(2, bool), 2),
+        Batch(one, labels[:2], np.asarray([0, 1]), np.ones(2, bool), plan=1),
+        Batch(two, labels[2:], np.asarray([2, 3]), np.ones(2, bool), plan=2),
     )
 
     def loss_of_all(model):
@@ -131,7 +131,9 @@ def merged(network, *, frozen=0):
 def test_frozen_layers_do_not_move_by_a_bit_and_the_next_one_does(network, frozen):
     made = plan((100, 60), network.backbone, 2)
     ids = np.arange(2, dtype=np.int32)
-    group = (Batch(pixels(made.input_shape, 2), np.asarray([1, 0], np.int32), ids, np.ones(2, bool), made),)
+    group = (
+        Batch(pixels(made.input_shape, 2), np.asarray([1, 0], np.int32), ids, np.ones(2, bool), plan=made),
+    )
     params, _, state = trained(merged(network, frozen=frozen), Logistic(), [group] * 2, optimizer=ADAM)
     names = list(network.layers)
     after = {**params, **dict(nnx.to_flat_state(state.rest))}
@@ -146,7 +148,7 @@ def test_frozen_layers_do_not_move_by_a_bit_and_the_next_one_does(network, froze
 def test_the_way_back_ends_at_the_first_layer_that_is_trained(network):
     made = plan((140, 90), network.backbone, 2)
     label, slot = np.asarray([1], np.int32), np.zeros(1, np.int32)
-    group = (Batch(pixels(made.input_shape, 1), label, slot, np.ones(1, bool), made),)
+    group = (Batch(pixels(made.input_shape, 1), label, slot, np.ones(1, bool), plan=made),)
 
     def operations(frozen):
         graph, state = start(merged(network, frozen=frozen), ADAM, Logistic(), labels=label)
