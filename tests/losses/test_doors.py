@@ -78,5 +78,7 @@ def test_a_gradient_that_would_count_every_device_is_refused():
         return jax.eval_shape(mapped, jnp.asarray(SCORES), jnp.asarray(LABELS))
 
     assert trace(True).shape == (4,)
-    with pytest.raises(ValueError, match="too large by the number of devices; use jax.shard_map with its default"):
+    with pytest.raises(
+        ValueError, match="too large by the number of devices; use jax.shard_map with its default"
+    ):
         trace(False)
