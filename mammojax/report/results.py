@@ -72,6 +72,7 @@ def write_results(
     if films:
         finding, response = pointing(films, title=titles[proposed], seed=seed, resamples=resamples)
         findings.append(finding)
+        write_json(directory / "localisation.json", finding.value)
         figure = figures.free_response_figure(response, title=titles[proposed])
         data = figures.save_figure(figure, directory / "figures" / "free_response")
         more.append(

@@ -1,13 +1,18 @@
 """The results of a run directory, or of one of its external validations: its table's cells, gathered and written."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from mammojax.errors import UserError
 from mammojax.experiment.external import FACTS_FILE
+from mammojax.experiment.held_out import Reading, film_maps, prepared_of
 from mammojax.experiment.table import Table, read_table
+from mammojax.report.acquisition import acquisition_of
 from mammojax.report.collect import Cell, collect
 from mammojax.report.external import calibration_drift
 from mammojax.report.results import NOTES, write_results
-from mammojax.runs.files import read_json
+from mammojax.report.where import films_of, panels
+from mammojax.runs.files import read_json, writing
 
 EXTERNAL_NOTES = (
     "No network was trained, chosen or calibrated here: every record was scored by all networks of an arm, those of every "
@@ -16,12 +21,15 @@ EXTERNAL_NOTES = (
 )
 
 
-def evaluate(directory: Path, *, command: str) -> tuple[str, Path]:
+def evaluate(
+    directory: Path, *, command: str, say: Callable[[str], None] = lambda text: None
+) -> tuple[str, Path]:
     """Writes predictions.csv, table.md, table.json, figures/ and report.html of a finished cross-validation, or of the
-    directory that `external` gives.
+    directory that `external` gives; and localisation.json where the set has annotated lesions.
 
-    Returns the table in Markdown and the report's path. command: what makes the run again. Raises UserError if cells are
-    missing, damaged or of different recipes.
+    Returns the table in Markdown and the report's path. command: what makes the run again. What the prepared set and the
+    representations add (acquisition, maps) is left out, which is said, where they are not there any more. Raises UserError
+    if cells are missing, damaged or of different recipes.
     """
     directory = Path(directory)
     table = read_table(directory)
@@ -31,7 +39,8 @@ def evaluate(directory: Path, *, command: str) -> tuple[str, Path]:
         for arm, entries in table.arms.items()
         for entry, folder in zip(entries, table.folders(arm))
     ]
-    own = _of_external if (directory / FACTS_FILE).is_file() else _of_crossval
+    external = (directory / FACTS_FILE).is_file()
+    own = _of_external if external else _of_crossval
     return write_results(
         directory,
         cells,
@@ -43,7 +52,43 @@ def evaluate(directory: Path, *, command: str) -> tuple[str, Path]:
         command=command,
         config=config,
         **own(directory, table, cells, config),
+        **_of_films(directory, table, cells, config, external, say),
     )
+
+
+def _of_films(
+    directory: Path, table: Table, cells: list[Cell], config: dict, external: bool, say: Callable
+) -> dict:
+    """What the films themselves add."""
+    root = directory.parents[1] if external else directory  # the run directory
+    prepared = Path(config["data"]["prepared"] or root / "prepared")
+    of_arm = [folder for arm, repeat, _, folder in cells if arm == table.proposed and repeat == 0]
+    records = prepared_of(prepared, of_arm[0])
+    if records is None:
+        say(f"acquisition and maps are left out: {prepared} does not hold the prepared set any more")
+        return {}
+    # no acquisition of another set: what it alone would tell has to be learnt there, and there are no folds
+    found = {} if external else {"acquisition": acquisition_of(records)}
+    if external:
+        keys = read_json(of_arm[0].parents[1] / FACTS_FILE)["models"][table.proposed]
+        readings = [Reading(of_arm[0], tuple(root / "cells" / key for key in keys))]
+    else:
+        readings = [Reading(folder, (folder,)) for folder in of_arm]
+    try:
+        maps = film_maps(
+            readings, records, Path(config["scan"]["representations"] or root / "representations")
+        )
+        maps = list(maps) if maps is not None else []
+    except UserError as error:
+        say(f"maps are left out: {error}")
+        maps = []
+    if maps:
+        pictures = panels(maps, records)
+        for picture in pictures:
+            with writing(directory / "figures" / "heat_maps.png") as file:
+                file.write(picture.data)
+        found |= {"films": films_of(maps, records), "pictures": pictures}
+    return found
 
 
 def _of_crossval(directory: Path, table: Table, cells: list[Cell], config: dict) -> dict:

@@ -84,6 +84,13 @@ def test_flags_are_told_from_arguments_and_the_last_of_several_counts(typed, fil
     assert split_flags(typed) == (file, values, rest)
 
 
+def test_the_settings_of_another_set_are_named_by_a_flag_of_their_own():
+    typed = ["--run=a", "--on=configs/mias.py", "--config.data.source=b"]
+    assert split_flags(typed, "on") == ("configs/mias.py", {"data.source": "b"}, ["--run=a"])
+    done = run("launch.evaluate", "--run=a", "--config.data.source=b")
+    assert "config.data.source is a setting of --on=FILE; give both" in error_line(done)
+
+
 @pytest.mark.parametrize("typed", [["--config"], ["--config.seed"], ["--config.seed", "--config=a.py"]])
 def test_a_flag_without_its_value_is_told(typed):
     with pytest.raises(UserError, match=f"{typed[0]} has no value; give {typed[0]}=VALUE"):
