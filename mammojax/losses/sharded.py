@@ -18,7 +18,9 @@ def place_of(scores: jax.Array, sharding: NamedSharding | None) -> tuple | None:
     """(mesh, axis name or names) along which the scores are split, or None if they are not."""
     if sharding is None:
         known = getattr(scores, "sharding", None) if not isinstance(scores, jax.core.Tracer) else None
-        sharding = known if isinstance(known, NamedSharding) else getattr(jax.typeof(scores), "sharding", None)
+        sharding = (
+            known if isinstance(known, NamedSharding) else getattr(jax.typeof(scores), "sharding", None)
+        )
     spec = getattr(sharding, "spec", ())
     if len(spec) != 1 or spec[0] is None:
         return None
