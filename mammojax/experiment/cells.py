@@ -237,7 +237,7 @@ class Experiment:
 
 
 PAIR_LOSS = (
-    "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift",
+    "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift", "max_fpr",
 )  # fmt: skip
 
 
