@@ -87,6 +87,7 @@ def external(
         "standardise": standardise,
         "statistics": statistics,
         "models": {arm: [entry.key for entry in table.arms[arm]] for arm in models},
+        "scores_cells": [arm for arm, model in models.items() if model.scores_cells],
         "reads_exams": [arm for arm, model in models.items() if model.reads_exams],
     }
     write_json(directory / FACTS_FILE, facts)

@@ -43,6 +43,12 @@ def prepared_of(folder: Path, cell: Path) -> RecordSet | None:
     return RecordSet(found) if stages.finished(found) is not None else None
 
 
+def scores_cells(cell: Path) -> bool:
+    """Whether the networks of a cell of cross-validation score cells, and not maps as a whole."""
+    recipe = stages.finished(cell)["recipe"]
+    return recipe.get("stage") == "maps" and recipe.get("model.classifier") == "mil"
+
+
 def film_maps(
     readings: Sequence[Reading], records: RecordSet, representations: Path
 ) -> Iterator[FilmMap] | None:

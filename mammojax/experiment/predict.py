@@ -14,10 +14,12 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.special import expit
 
+from mammojax.datasets.samples import Samples
 from mammojax.datasets.samples import other_view as other_views
 from mammojax.datasets.samples import partner as partners
 from mammojax.datasets.schema import tissue_share
 from mammojax.errors import UserError
+from mammojax.experiment.inputs import neighbours
 from mammojax.experiment.model import Evidence, Model
 from mammojax.images.geometry import Geometry
 from mammojax.images.reading.any_file import is_image_file
@@ -105,8 +107,8 @@ def predict(
     partner, other_view, samples = _exams(facts, model.facts["sample"])
     scores: dict[int, tuple[float, str]] = {}
     if usable:
-        near = (partner, other_view) if model.facts["sample"] == "image" else _none(len(samples))
-        odds = model.log_odds(evidence, samples, partner, near)
+        near = neighbours(_grouped(samples), partner, other_view)
+        odds = model.log_odds(evidence, samples, partner, (near.partner, near.other_view))
         for members, value in zip(samples, odds):
             for i in members:
                 others = {int(j) for j in (partner[i], other_view[i]) if j >= 0} | set(members) - {i}
@@ -259,5 +261,8 @@ class _Films:
         return len(self.records)
 
 
-def _none(n: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.full(n, -1, np.int64), np.full(n, -1, np.int64)
+def _grouped(members: Sequence[Sequence[int]]) -> Samples:
+    """Crops that share a score, as the rules for exams see samples; labels and patients are of no account."""
+    nothing = np.zeros(len(members), np.int64)
+    names = tuple(str(chosen[0]) for chosen in members)
+    return Samples(names, tuple(np.asarray(chosen, np.int64) for chosen in members), nothing, nothing)

@@ -6,15 +6,20 @@ from pathlib import Path
 from mammojax import __version__
 from mammojax.errors import UserError
 from mammojax.experiment.external import FACTS_FILE
-from mammojax.experiment.held_out import Reading, film_maps, prepared_of
+from mammojax.experiment.held_out import Reading, film_maps, prepared_of, scores_cells
 from mammojax.experiment.table import Table, read_table
 from mammojax.report.acquisition import acquisition_of
 from mammojax.report.collect import Cell, collect
 from mammojax.report.external import calibration_drift
 from mammojax.report.results import NOTES, write_results
+<<<<<<< HEAD
 from mammojax.report.where import films_of, panels
 from mammojax.runs import stages
 from mammojax.runs.files import read_json, read_sealed, sha256_of, write_sealed, writing
+=======
+from mammojax.report.where import films_of, needs_maps, panels
+from mammojax.runs.files import read_json, writing
+>>>>>>> h-external
 
 FORM = 1  # raise when what is made of the same cells changes
 RESULTS, REPORT = "results.json", "report.html"
@@ -93,23 +98,27 @@ def _of_films(
     """What the films themselves add."""
     root = directory.parents[1] if external else directory  # the run directory
     prepared = Path(config["data"]["prepared"] or root / "prepared")
-    of_arm = [folder for arm, repeat, _, folder in cells if arm == table.proposed and repeat == 0]
-    records = prepared_of(prepared, of_arm[0])
+    records = prepared_of(prepared, cells[0][3])
     if records is None:
         say(f"acquisition and maps are left out: {prepared} does not hold the prepared set any more")
         return {}
     # no acquisition of another set: what it alone would tell has to be learnt there, and there are no folds
     found = {} if external else {"acquisition": acquisition_of(records)}
+    facts = read_json(directory / FACTS_FILE) if external else {}
+    of_cells = facts.get("scores_cells") or [arm for arm, _, _, folder in cells if scores_cells(folder)]
+    if not of_cells or not needs_maps(records):
+        return found
+    mapped = table.proposed if table.proposed in of_cells else of_cells[-1]
+    of_arm = [folder for arm, repeat, _, folder in cells if arm == mapped and repeat == 0]
     if external:
-        keys = read_json(of_arm[0].parents[1] / FACTS_FILE)["models"][table.proposed]
-        readings = [Reading(of_arm[0], tuple(root / "cells" / key for key in keys))]
+        readings = [Reading(of_arm[0], tuple(root / "cells" / key for key in facts["models"][mapped]))]
     else:
         readings = [Reading(folder, (folder,)) for folder in of_arm]
     try:
         maps = film_maps(
             readings, records, Path(config["scan"]["representations"] or root / "representations")
         )
-        maps = list(maps) if maps is not None else []
+        maps = list(maps or ())
     except UserError as error:
         say(f"maps are left out: {error}")
         maps = []
@@ -118,7 +127,7 @@ def _of_films(
         for picture in pictures:
             with writing(directory / "figures" / "heat_maps.png") as file:
                 file.write(picture.data)
-        found |= {"films": films_of(maps, records), "pictures": pictures}
+        found |= {"films": films_of(maps, records), "mapped": mapped, "pictures": pictures}
     return found
 
 

@@ -13,6 +13,12 @@ from mammojax.report.heat_maps import MappedFilm, extremes, heat_maps
 from mammojax.report.html import Picture
 
 
+def needs_maps(records: RecordSet) -> bool:
+    """Whether a report has a use for maps of this set: its films may be shown, or have annotated lesions."""
+    shown = builder_class(records.name).MAY_BE_SHOWN
+    return shown or any(len(circles_of(records, i)) for i in range(len(records)))
+
+
 def films_of(maps: Sequence[FilmMap], records: RecordSet) -> list[Film]:
     """Films for the pointing game and the free-response curve, none if no positive film has an annotated circle.
 
