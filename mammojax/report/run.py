@@ -12,14 +12,9 @@ from mammojax.report.acquisition import acquisition_of
 from mammojax.report.collect import Cell, collect
 from mammojax.report.external import calibration_drift
 from mammojax.report.results import NOTES, write_results
-<<<<<<< HEAD
-from mammojax.report.where import films_of, panels
+from mammojax.report.where import films_of, needs_maps, panels
 from mammojax.runs import stages
 from mammojax.runs.files import read_json, read_sealed, sha256_of, write_sealed, writing
-=======
-from mammojax.report.where import films_of, needs_maps, panels
-from mammojax.runs.files import read_json, writing
->>>>>>> h-external
 
 FORM = 1  # raise when what is made of the same cells changes
 RESULTS, REPORT = "results.json", "report.html"
