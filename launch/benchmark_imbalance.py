@@ -28,7 +28,7 @@ if __name__ == "__main__":
     )
     DRAWS = flags.DEFINE_integer("draws", 10, "of what is left and of first weights", lower_bound=1)
     RATES = flags.DEFINE_list("rates", "0.01,0.03,0.1", "learning rates of the grid")
-    DECAYS = flags.DEFINE_list("decays", "0.5,2,8", "decays of the grid")
+    DECAYS = flags.DEFINE_list("decays", "0.1,0.5,2,8", "decays of the grid")
     TRIALS = flags.DEFINE_integer("trials", 4, "draws and inner folds that choose", lower_bound=1)
     RESAMPLES = flags.DEFINE_integer("resamples", 1000, "of the bootstrap", lower_bound=2)
 

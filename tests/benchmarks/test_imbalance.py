@@ -33,7 +33,7 @@ PARTS = Split(
     np.arange(24, N),
     ((np.arange(12), np.arange(12, 24)), (np.arange(12, 24), np.arange(12))),
 )
-DESIGN = Design(shares=(1.0, 0.5), draws=2, rates=(1e-6, 0.1), decays=(0.1,), trials=2, seed=0)
+DESIGN = Design(shares=(1.0, 0.5), draws=4, rates=(1e-6, 0.1), decays=(0.1,), trials=2, seed=0)
 
 
 def batch_of(scores, labels):
@@ -61,7 +61,8 @@ def test_shares_that_leave_fewer_than_three_positives_in_any_training_set_are_le
 def test_random_pairs_have_the_loss_of_all_pairs_as_their_mean():
     scores, batch, state = batch_of(SCORES_OF, LABELS)
     whole = Auc(pairs="batch").loss(scores, batch, state)
-    draws = [RandomPairs(64).loss(scores, batch, state._replace(step=jnp.int32(k))) for k in range(40)]
+    draw = jax.jit(jax.vmap(lambda step: RandomPairs(64).loss(scores, batch, state._replace(step=step))))
+    draws = draw(jnp.arange(40))
     spread = np.std(draws, ddof=1)
     assert spread > 0  # another draw each step
     assert abs(np.mean(draws) - whole) < 4 * spread / 40**0.5  # four standard errors
@@ -80,7 +81,7 @@ def test_slowed_positives_keep_the_loss_and_have_a_share_of_their_gradient():
 def test_the_free_offset_is_the_best_and_a_shift_of_all_scores_changes_nothing():
     scores, batch, state = batch_of(SCORES_OF, LABELS)
     best = FreeOffset().loss(scores, batch, state)
-    tried = [Logistic().loss(scores + o, batch, state) for o in np.linspace(-3, 3, 121)]
+    tried = jax.vmap(lambda o: Logistic().loss(scores + o, batch, state))(jnp.linspace(-3, 3, 121))
     assert best <= min(tried) + 1e-6 and best > min(tried) - 1e-3  # the grid's step is 0.05
     assert np.isclose(best, FreeOffset().loss(scores + 2, batch, state), atol=1e-5)
 
@@ -98,7 +99,7 @@ def stage(tmp_path_factory):
 
     def made(labels, parent):
         trainer = Trainer(build, optimizer, maps, labels)
-        work = piece(parent, "auc", CONTENDERS["auc"], PARTS, DESIGN, lambda: trainer, labels, made_from={},
+        work = piece(parent, "logistic", CONTENDERS["logistic"], PARTS, DESIGN, lambda: trainer, labels, made_from={},
                      say=lambda text: None, track=lambda items, **_: items)  # fmt: skip
         return work.attempt()
 
@@ -113,7 +114,7 @@ def stage(tmp_path_factory):
 def test_rate_and_decay_are_chosen_inside_the_training_folds(stage):
     first, _, _, other = stage
     found, turned = (dict(np.load(folder / SCORES)) for folder in (first, other))
-    assert found["scores"].shape == (2, 2, 12) and found["inner"].shape == (2, 2, 1)
+    assert found["scores"].shape == (2, 4, 12) and found["inner"].shape == (2, 2, 1)
     assert found["chosen"].tolist() == [[1, 0], [1, 0]]  # a rate of a millionth learns nothing
     assert (found["inner"][:, 1, 0] > found["inner"][:, 0, 0]).all()
     for name in ("scores", "inner", "chosen"):  # whatever the held-out labels are
@@ -121,10 +122,10 @@ def test_rate_and_decay_are_chosen_inside_the_training_folds(stage):
 
 
 def test_a_finished_stage_is_reused_and_says_what_it_took(stage):
-    first, again, networks, _ = stage
-    assert first == again and networks == 2 * 1 + 2 * 2  # starts: of the trials, of the draws of two shares
+    first, again, starts, _ = stage
+    assert first == again and starts == 2 + 4  # of the trials and of the draws, the same for both shares
     facts = finished(first)
-    assert facts["networks"] == 2 * 2 * 2 + 2 * 2 and facts["seconds"] > 0
+    assert facts["networks"] == 2 * 2 * 2 + 2 * 4 and facts["seconds"] > 0
 
 
 def rows_of(shift):
