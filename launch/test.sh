@@ -5,4 +5,4 @@ EXTRAS="[test]"
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 "$python" -m ruff check . && "$python" -m ruff format --check . || stop "the linter found something; python -m ruff check --fix . && python -m ruff format ."
 # a file of tests a worker: what a file has set up is made once
-exec "$python" -m pytest -n auto --dist loadfile "$@"
+exec "$python" -m pytest -n auto --dist loadfile --durations=10 "$@"

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(*arguments, cwd=ROOT, timeout=600):  # a hang, not a slow machine
+def run(*arguments, cwd=ROOT, timeout=3600):  # a hang, not a slow machine
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     return subprocess.run(
         [sys.executable, "-m", *arguments],

@@ -61,16 +61,14 @@ def test_every_room_has_its_floor_and_none_holds_more_than_a_fifth_of_the_code()
     assert max(lines.values()) <= 0.2 * sum(lines.values()), lines
 
 
-def test_importing_the_package_loads_nothing_heavy_and_takes_under_300_ms():
+def test_importing_the_package_loads_nothing_heavy():
     program = (
-        "import time, sys; start = time.perf_counter(); import mammojax; took = time.perf_counter() - start\n"
-        "heavy = {'jax', 'numpy', 'flax', 'tensorflow_datasets', 'grain'} & set(sys.modules)\n"
-        "print(took); sys.exit(f'loaded {heavy}' if heavy else 0)"
+        "import sys, mammojax\n"
+        "heavy = {'jax', 'numpy', 'scipy', 'flax', 'tensorflow_datasets', 'grain'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert float(done.stdout) < 0.3
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_configs_are_plain_data():

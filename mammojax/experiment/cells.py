@@ -68,8 +68,8 @@ class Experiment:
         )
         settings = arm.settings
         network = self._network(settings)
+        heights = [record.height for record in self._records.records]
         use = {
-            "arm": arm.name,
             "backbone": network.backbone.name,
             "tap": network.tap,
             "weights": settings.model.weights,
@@ -86,6 +86,7 @@ class Experiment:
             "margin": settings.data.margin,
             "depth": self._records.depth,
             "for_processing": settings.data.for_processing,
+            "crop_rows": [min(heights), int(np.median(heights)), max(heights)],
         }
         return fit.cell(
             Path(self._settings.run),
@@ -236,7 +237,7 @@ class Experiment:
 
 
 PAIR_LOSS = (
-    "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift",
+    "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift", "max_fpr",
 )  # fmt: skip
 
 

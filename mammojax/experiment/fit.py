@@ -63,7 +63,7 @@ def recipe(arm: Arm, seed: int) -> dict:
         "maps": ("model", "training"),
         "merged": ("model", "training", "finetune", "augmentation"),
     }[arm.stage]
-    if "auc" in arm.objective:
+    if "logistic" not in arm.objective or "auc" in arm.objective:
         sections = (*sections, "loss")
     for section in sections:
         for name, value in tree[section].items():
@@ -72,7 +72,8 @@ def recipe(arm: Arm, seed: int) -> dict:
             elif name == tree["model"]["classifier"]:
                 kept |= {f"{section}.{name}.{option}": v for option, v in value.items()}
     kept.pop("model.weights", None)  # the network's identity says which
-    kept["model.ensemble"] = tree["model"]["ensemble"]
+    # how scores are read out and averaged is common to all kinds of arms
+    kept |= {f"model.{name}": tree["model"][name] for name in ("ensemble", "contrast", "share", "views")}
     if arm.stage == "merged":
         kept["base"] = arm.base
     return kept
@@ -112,7 +113,12 @@ def cell(
     def make(folder: Path) -> dict:
         # the same stream for every arm: equal starts, equal order of the samples
         here = stream(seed, "repeat", parts.repeat, "fold", parts.fold)
-        networks = [learn(folder, stream(here, "network", k)) for k in range(arm.settings.model.ensemble)]
+        # each has a place of its own: what one has left there (checkpoints) is none of the next one's
+        places = [
+            folder,
+            *(folder / stages.WORK / f"network_{k}" for k in range(1, arm.settings.model.ensemble)),
+        ]
+        networks = [learn(place, stream(here, "network", k)) for k, place in enumerate(places)]
         readouts, calibrations, held_out, out_of_fold = [], [], [], []
         for network in networks:
             readout, inside, outside = _read_out(arm, network, parts, neighbours)

@@ -26,6 +26,9 @@ from mammojax.images.reading.any_file import is_image_file
 from mammojax.images.reading.isolated import read_crops
 from mammojax.runs.files import read_json, writing
 
+SCALE = (
+    1.5  # times the training set's smallest and largest crop before a film is taken for one of another scale
+)
 COLUMNS = (
     "file", "score", "probability", "box_top", "box_left", "box_height", "box_width", "laterality", "view", "read_with",
     "geometry", "warnings", "reason",
@@ -197,13 +200,24 @@ def _keep(work: Path, digest: str, model: Model, found) -> None:
             "laterality": mammogram.laterality,
             "view": mammogram.view,
             "geometry": crop.geometry.to_json(),
-            "warnings": "; ".join((*mammogram.warnings, *crop.warnings)),
+            "warnings": "; ".join((*mammogram.warnings, *crop.warnings, *_scale(model, crop.image.shape[0]))),
         }
         # the identity joins an exam's films here and is not written to the table
         patient = hashlib.sha256(mammogram.patient.encode()).hexdigest()[:16] if mammogram.patient else ""
         facts = {"reason": "", "row": row, "patient": patient, "shape": list(crop.image.shape)}
     with writing(work / f"{digest}.json", "w") as file:
         json.dump(facts, file)
+
+
+def _scale(model: Model, rows: int) -> list[str]:
+    """What to say of a crop whose size tells that it is read at another scale than the network was trained on."""
+    low, middle, high = model.facts["crop_rows"]
+    if low / SCALE <= rows <= high * SCALE:
+        return []
+    return [
+        f"the crop has {rows} rows, those of the training set {low} to {high} (median {middle}): read at another scale, "
+        f"the score may mean little"
+    ]
 
 
 def _held(work: Path, digest: str | None) -> tuple[dict, Evidence | None]:

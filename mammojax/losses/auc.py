@@ -8,7 +8,8 @@ import numpy as np
 from jax import lax
 
 from mammojax.losses import ring
-from mammojax.losses.inputs import relative, scored
+from mammojax.losses.inputs import constant, relative, scored
+from mammojax.losses.sharded import place_of, spread
 
 
 def auc(
@@ -17,35 +18,84 @@ def auc(
     *,
     where: jax.Array | None = None,
     weights: jax.Array | None = None,
+    max_fpr: float = 1.0,
     axis_name: str | None = None,
+    sharding: jax.sharding.NamedSharding | None = None,
 ) -> jax.Array:
     """The share of pairs in which the positive scores higher, ties counted half: a scalar, eq. (1) of Sulam
     et al. 2017.
 
+    max_fpr: below 1, the area left of this false positive rate, between 0.5 for chance and 1, by McClish's correction
+    (1989): (1 + (A - f^2 / 2) / (f - f^2 / 2)) / 2, as scikit-learn's `roc_auc_score` has it. The ROC curve is straight
+    between its points: of negatives tied at the cut, that share counts which is left of it, against the same share of the
+    positives tied with them.
+
     NaN when a class is missing, a score is NaN, or a label or weight is none; outside jit a warning then says which.
-    scores, labels, where, weights, axis_name, errors: as in `pairwise_auc_loss`, but infinite scores have a place. One sort: O(N log N); across devices one for each, while
-    the negatives travel around the ring (`ring.py`).
+    scores, labels, where, weights, axis_name, sharding, errors: as in `pairwise_auc_loss`, but infinite scores have a
+    place. One sort: O(N log N); across devices one for each, while the negatives travel around the ring (`ring.py`); with
+    max_fpr all scores are gathered.
 
     >>> print(auc(jnp.array([0.1, 0.4, 0.4, 0.8]), jnp.array([0, 0, 1, 1])))
     0.875
     """
+    max_fpr = constant("max_fpr", max_fpr)
+    if not 0 < max_fpr <= 1:
+        raise ValueError(f"max_fpr must be above 0 and at most 1, got {max_fpr}; 1 is the whole curve")
+    if axis_name is None and (place := place_of(jnp.asarray(scores), sharding)) is not None:
+        return spread(auc, place, scores, labels, where, weights, max_fpr=max_fpr)
     scores, positive, negative, sound = scored(scores, labels, where, weights, axis_name)
     scores = lax.stop_gradient(scores)
     positive, negative = (relative(w, axis_name)[0] for w in (positive, negative))
     signed = positive - negative
     totals = jnp.sum(positive), jnp.sum(negative)
     broken = jnp.any(jnp.isnan(scores) & (signed != 0))
+    if axis_name is not None:
+        totals, broken = lax.psum(totals, axis_name), lax.pmax(broken.astype(jnp.int32), axis_name) > 0
+    pairs = totals[0] * totals[1]
     if scores.shape[0] == 0:
-        wins = totals[0]
+        area = pairs / pairs
+    elif max_fpr < 1:
+        area = _partial_area(*_everyone((scores, signed), axis_name), max_fpr)
+        area = area if axis_name is None else lax.pmax(area, axis_name)  # equal on all, which this says
     elif axis_name is None:
-        wins = _wins(scores, signed)
+        area = _wins(scores, signed) / pairs
     else:
         wins = ring.value_and_gradient(lambda s, w: (_wins(s, w), 0 * w), scores, signed, axis_name)[0]
-        totals, broken = lax.psum(totals, axis_name), lax.pmax(broken, axis_name)
-    area = sound * jnp.where(broken, jnp.nan, wins / (totals[0] * totals[1]))
+        area = wins / pairs
+    area = sound * jnp.where(broken, jnp.nan, area)
     if not isinstance(area, jax.core.Tracer) and jnp.isnan(area):
         _warn(scores, positive, negative, sound)
     return area
+
+
+def _everyone(arrays, axis_name):
+    return arrays if axis_name is None else [lax.all_gather(x, axis_name, tiled=True) for x in arrays]
+
+
+def _partial_area(scores, signed, max_fpr):
+    """float[]: the corrected area under the ROC curve of all scores, left of max_fpr."""
+    with jax.enable_x64(True):
+        wide = lax.convert_element_type(signed, np.float64)
+        # the curve from its left end: the highest scores first; what does not count last
+        keys, wide = lax.sort((jnp.where(signed != 0, -scores, jnp.inf), wide), num_keys=1)
+        positive, negative = jnp.maximum(wide, 0), jnp.maximum(-wide, 0)
+        positive, negative = positive / jnp.sum(positive), negative / jnp.sum(negative)
+        before_n, run_n = _runs(keys, negative)
+        before_p, run_p = _runs(keys, positive)
+        share = jnp.clip((max_fpr - before_n) / jnp.where(run_n > 0, run_n, 1), 0, 1)
+        area = jnp.sum(negative * share * (before_p + share * run_p / 2))
+        least = max_fpr**2 / 2
+        corrected = (1 + (area - least) / (max_fpr - least)) / 2
+        return lax.convert_element_type(corrected, signed.dtype)
+
+
+def _runs(keys, weights):
+    """For each place of sorted keys: the weight before its run of equal keys, and that of the run."""
+    through = jnp.cumsum(weights)
+    first = jnp.concatenate([jnp.ones(1, bool), keys[1:] != keys[:-1]])
+    last = jnp.concatenate([first[1:], jnp.ones(1, bool)])
+    before = lax.cummax(jnp.where(first, through - weights, 0.0))
+    return before, lax.cummin(jnp.where(last, through, jnp.inf), reverse=True) - before
 
 
 def _wins(scores, signed):
@@ -53,13 +103,8 @@ def _wins(scores, signed):
     with jax.enable_x64(True):  # counts of 10^14 pairs
         wide = lax.convert_element_type(signed, np.float64)
         keys, wide = lax.sort((scores, wide), num_keys=1)
-        negative = jnp.maximum(-wide, 0)
-        below = jnp.cumsum(negative)
-        first = jnp.concatenate([jnp.ones(1, bool), keys[1:] != keys[:-1]])  # the first of a run of ties
-        last = jnp.concatenate([first[1:], jnp.ones(1, bool)])
-        before = lax.cummax(jnp.where(first, below - negative, -1.0))  # negatives below the run
-        through = lax.cummin(jnp.where(last, below, jnp.inf), reverse=True)  # and those not above it
-        wins = jnp.sum(jnp.maximum(wide, 0) * (before + through) / 2)
+        before, tied = _runs(keys, jnp.maximum(-wide, 0))
+        wins = jnp.sum(jnp.maximum(wide, 0) * (before + tied / 2))
         return lax.convert_element_type(wins, signed.dtype)
 
 

@@ -14,7 +14,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from mammojax.losses.inputs import scored
+from mammojax.losses.inputs import constant, scored
 
 
 @jax.tree_util.register_dataclass
@@ -55,7 +55,7 @@ def aucm_loss(
     total_p, total_n = jnp.sum(positive), jnp.sum(negative)
     if positive_share is None:
         defined = (total_p > 0) & (total_n > 0)
-    elif not 0 < positive_share < 1:
+    elif not 0 < (positive_share := constant("positive_share", positive_share)) < 1:
         raise ValueError(
             f"positive_share must lie between 0 and 1, got {positive_share}; count the training labels"
         )

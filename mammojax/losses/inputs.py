@@ -54,8 +54,7 @@ def scored(
             f"scores must be floating point logits, got {_shape(scores)}; "
             "convert them, or check the order of arguments"
         )
-    if all(is_known(x) for x in given):
-        _check_labels(*given)
+    check_labels(*given)
     where = jnp.ones(scores.shape, bool) if where is None else jnp.asarray(where).astype(bool)
     scores = scores.astype(np.float64 if scores.dtype == np.float64 else np.float32)
     wrong = (labels != 0) & (labels != 1)
@@ -82,6 +81,16 @@ def is_known(array: jax.Array | np.ndarray | None) -> bool:
     return not isinstance(array, jax.Array) or array.is_fully_addressable
 
 
+def constant(name: str, value: float) -> float:
+    """`value` as a Python number. Raises ValueError where it is traced: the program is built from it."""
+    try:
+        return float(value)
+    except TypeError as error:
+        raise ValueError(
+            f"{name} is a constant of the program, got {value!r}; pass a Python float (static_argnames under jit)"
+        ) from error
+
+
 def relative(weights: jax.Array, axis_name: str | None = None) -> tuple[jax.Array, jax.Array]:
     """(weights / largest, largest) of a class: products of two can neither vanish nor overflow. Zero weights stay zero."""
     largest = jnp.max(weights, initial=0)
@@ -98,7 +107,10 @@ def nan_where(wrong: jax.Array, dtype: np.dtype, axis_name: str | None = None) -
     return jnp.where(found, jnp.nan, 1).astype(dtype)
 
 
-def _check_labels(labels, where):
+def check_labels(labels: jax.Array, where: jax.Array | None) -> None:
+    """Raises ValueError for labels outside {0, 1} among those that are not masked, if labels and mask are known here."""
+    if not (is_known(labels) and is_known(where)):
+        return
     # in numpy: what JAX computes of known arrays inside of jit is traced
     labels = np.asarray(labels)
     wrong = (labels != 0) & (labels != 1)

@@ -38,6 +38,7 @@ def pair_sum(
 
 @pair_sum.defjvp
 def _pair_sum_jvp(surrogate, implementation, axis_name, primals, tangents):
+    _refuse_unchecked(axis_name)
     value, gradient = _value_and_gradient(*primals, surrogate, implementation, axis_name)
     return value, _along(axis_name, jnp.sum(gradient * tangents[0]))
 
@@ -82,6 +83,22 @@ def _twice_jvp(primals, tangents):
         "the third derivative of a pairwise loss was asked for, two are written; "
         'use implementation="materialized", which JAX differentiates itself'
     )
+
+
+def _refuse_unchecked(axis_name):
+    """Without the types of `check_vma` JAX takes the loss of all devices for one of each: the gradient is that of their
+    sum where it is taken inside, too large by their number, and right where it is taken outside. Which, cannot be seen."""
+    if axis_name is None or lax.axis_size(axis_name) == 1:
+        return
+    kind = jax.typeof(lax.axis_index(axis_name))
+    varying = (
+        kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+    )  # JAX 0.10, 0.9
+    if not varying:
+        raise ValueError(
+            f"the gradient of a loss with axis_name={axis_name!r} was asked for under pmap or shard_map(check_vma=False), "
+            "where it would be too large by the number of devices; use jax.shard_map with its default check_vma=True"
+        )
 
 
 def _along(axis_name, x):

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mammojax.losses.inputs import constant
+
 
 def hardest(
     scores: jax.Array,
@@ -28,6 +30,7 @@ def hardest(
 
     Raises ValueError unless 0 < max_fpr <= 1 and 0 <= min_tpr < 1.
     """
+    max_fpr, min_tpr = constant("max_fpr", max_fpr), constant("min_tpr", min_tpr)
     if not 0 < max_fpr <= 1:
         raise ValueError(f"max_fpr must be above 0 and at most 1, got {max_fpr}; 1 takes all negatives")
     if not 0 <= min_tpr < 1:

@@ -22,6 +22,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mammojax.losses.inputs import constant
+
 Pointwise = Callable[[jax.Array], jax.Array]
 
 
@@ -139,13 +141,8 @@ def surrogate(name: str, *, margin: float = 0.0, temperature: float = 1.0) -> Su
     """
     if name not in SURROGATES:
         raise ValueError(f"unknown surrogate {name!r}; choose one of {', '.join(SURROGATES)}")
-    try:
-        margin, temperature = float(margin), float(temperature)
-    except TypeError as error:  # a traced array: the tables of `fast` are built from these numbers
-        raise ValueError(
-            f"margin and temperature are constants of the program, got {margin!r} and {temperature!r}; "
-            "pass Python floats (static_argnames under jit)"
-        ) from error
+    # the tables of `fast` are built from these numbers
+    margin, temperature = constant("margin", margin), constant("temperature", temperature)
     if not -1e30 < margin < 1e30:
         raise ValueError(f"margin must be finite, got {margin}")
     if not 0 < temperature < 1e30:

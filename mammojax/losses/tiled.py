@@ -32,20 +32,24 @@ _SPAN = 40.0  # exp(2 * 40) is a float32, and so is its inverse
 
 
 def value_and_gradient(
-    scores: jax.Array, weights: jax.Array, surrogate: Surrogate, axis_name: str | None = None
+    scores: jax.Array,
+    weights: jax.Array,
+    surrogate: Surrogate,
+    axis_name: str | None = None,
+    *,
+    factorise: bool = True,
 ) -> tuple[jax.Array, jax.Array]:
-    """The sum over pairs of `pair_sum.py` and its gradient by `scores`, float[n]."""
+    """The sum over pairs of `pair_sum.py` and its gradient by `scores`, float[n].
+
+    factorise: whether the program holds the factorised way besides the plain one; it takes as long to compile.
+    """
     if axis_name is not None:
         return ring.value_and_gradient(
-            lambda s, w: value_and_gradient(s, w, surrogate), scores, weights, axis_name
+            lambda s, w: value_and_gradient(s, w, surrogate, factorise=factorise), scores, weights, axis_name
         )
     if surrogate.slopes_cancel and scores.dtype == np.float32:
         # their sum can be a thousandth of its terms, and of their rounding errors not
-        with jax.enable_x64(True):
-            wide = (lax.convert_element_type(x, np.float64) for x in (scores, weights))
-            return tuple(
-                lax.convert_element_type(x, np.float32) for x in value_and_gradient(*wide, surrogate)
-            )
+        return _in_float64(surrogate)(scores, weights)
     size = scores.shape[0]
     listed, positives, negatives = _list(weights)
     tall, wide = (min(most, -(-size // 64) * 64) for most in (_ROWS, _COLUMNS))
@@ -67,7 +71,7 @@ def value_and_gradient(
             total, (slopes, lost), column_sums = carry
             at = i * np.int32(tall) + np.arange(tall, dtype=np.int32)
             rows, p, a = members(at, at < positives)
-            cost, row_slopes, column_slopes = _tile(p, a, n, b, surrogate)
+            cost, row_slopes, column_slopes = _tile(p, a, n, b, surrogate, factorise)
             here = (jnp.take(x, rows, mode="fill", fill_value=0) for x in (slopes, lost))
             slopes, lost = (
                 x.at[rows].set(new, mode="drop")
@@ -85,6 +89,20 @@ def value_and_gradient(
     start = ((zeros[0], zeros[0]), zeros, zeros)
     total, slopes, _ = lax.fori_loop(0, column_tiles, column_of_tiles, start)
     return total[0], slopes
+
+
+@functools.lru_cache(maxsize=64)
+def _in_float64(surrogate):
+    """value_and_gradient of float32 arrays. Under vmap row by row, since JAX batches a loop outside of enable_x64."""
+
+    @jax.custom_batching.sequential_vmap
+    def value_and_slopes(scores, weights):
+        with jax.enable_x64(True):
+            wide = (lax.convert_element_type(x, np.float64) for x in (scores, weights))
+            found = value_and_gradient(*wide, surrogate)
+            return tuple(lax.convert_element_type(x, np.float32) for x in found)
+
+    return value_and_slopes
 
 
 def _list(weights):
@@ -114,10 +132,10 @@ def _add(total, term):
     return new, (new - value) - term
 
 
-def _tile(p, a, n, b, surrogate):
+def _tile(p, a, n, b, surrogate, factorise):
     """(sum of a b f, sums of f' b over the columns, sums of a f' over the rows)"""
     plain = functools.partial(_plain_tile, surrogate=surrogate)
-    if surrogate.fast != Cells(0):
+    if not factorise or surrogate.fast != Cells(0):
         return plain(p, a, n, b)
     low = jnp.minimum(jnp.min(p), jnp.min(n))
     high = jnp.maximum(jnp.max(p), jnp.max(n))

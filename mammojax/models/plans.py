@@ -189,10 +189,12 @@ class DensePlan(_Reading):
 
 
 def backbone_module(name: str):
-    """The module of this backbone; UserError for an unknown one."""
+    """What `backbones` says a backbone holds, of this name; UserError for an unknown one."""
     if name not in BACKBONES:
         raise UserError(f"unknown backbone {name!r}; known are {', '.join(BACKBONES)}")
-    return importlib.import_module(BACKBONES[name])
+    module, _, member = BACKBONES[name].partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, member) if member else found
 
 
 def plan(

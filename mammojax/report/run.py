@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from mammojax import __version__
 from mammojax.errors import UserError
 from mammojax.experiment.external import FACTS_FILE
 from mammojax.experiment.held_out import Reading, film_maps, prepared_of, scores_cells
@@ -12,8 +13,12 @@ from mammojax.report.collect import Cell, collect
 from mammojax.report.external import calibration_drift
 from mammojax.report.results import NOTES, write_results
 from mammojax.report.where import films_of, needs_maps, panels
-from mammojax.runs.files import read_json, writing
+from mammojax.runs import stages
+from mammojax.runs.files import read_json, read_sealed, sha256_of, write_sealed, writing
 
+FORM = 2  # raise when what is made of the same cells changes
+RESULTS, REPORT = "results.json", "report.html"
+WRITTEN = ("predictions.csv", "table.md", "table.json", "localisation.json", REPORT)
 EXTERNAL_NOTES = (
     "No network was trained, chosen or calibrated here: every record was scored by all networks of an arm, those of every "
     "fold and repeat, and their calibrated log-odds were averaged. There are no folds: patients are resampled from all, "
@@ -39,9 +44,19 @@ def evaluate(
         for arm, entries in table.arms.items()
         for entry, folder in zip(entries, table.folders(arm))
     ]
+    made_from = stages.key(
+        cells={arm: [folder.name for name, _, _, folder in cells if name == arm] for arm in table.arms},
+        arms=[list(table.arms), table.titles, table.colours, table.proposed],
+        config=config,
+        version=[__version__, FORM],
+    )
+    finished = _reused(directory, made_from)
+    if finished is not None:
+        say("the results are reused: table, figures and report are those of these cells")
+        return finished, directory / REPORT
     external = (directory / FACTS_FILE).is_file()
     own = _of_external if external else _of_crossval
-    return write_results(
+    text, report = write_results(
         directory,
         cells,
         titles=table.titles,
@@ -54,6 +69,22 @@ def evaluate(
         **own(directory, table, cells, config),
         **_of_films(directory, table, cells, config, external, say),
     )
+    figures = [f"figures/{path.name}" for path in (directory / "figures").iterdir()]
+    written = [name for name in (*WRITTEN, *figures) if (directory / name).is_file()]
+    digests = {name: sha256_of(directory / name) for name in written}
+    write_sealed(directory / RESULTS, {"made_from": made_from, "files": digests})
+    return text, report
+
+
+def _reused(directory: Path, made_from: str) -> str | None:
+    """The table of results that were made from the same cells and are as they were written; None if they are not."""
+    held = read_sealed(directory / RESULTS)
+    if held is None or held["made_from"] != made_from:
+        return None
+    for name, digest in held["files"].items():
+        if not (directory / name).is_file() or sha256_of(directory / name) != digest:
+            return None
+    return (directory / "table.md").read_text(encoding="utf-8")
 
 
 def _of_films(

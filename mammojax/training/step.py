@@ -191,16 +191,16 @@ def _staleness(state: TrainState, scores, batch: Batch):
 
 @functools.lru_cache(maxsize=64)
 def compiled_step(graph, optimizer: Optimizer, objective: Objective) -> Callable:
-    """step(state, group) -> (state, Report): one optimiser step on a group of batches; the state is donated.
+    """step(state, group, maps=None) -> (state, Report): one optimiser step on a group of batches; the state is donated.
 
-    The loss is the objective over all samples of the group, and the score buffers are updated once, with all its scores.
+    maps: what the inputs of a group of one batch are rows of, if they are. The loss is the objective over all samples of the group, and the score buffers are updated once, with all its scores.
     A group of several batches, of any shapes and plans, is gone through twice (`losses.two_pass`) with the memory of
     one; it must give the same batches each time. The scores of the report are None for such a group.
     """
 
-    @functools.partial(jax.jit, donate_argnums=0, static_argnums=2)
-    def single(state: TrainState, batch: Batch, plan):
-        return one_step(graph, optimizer, objective, state, batch._replace(plan=plan))
+    @functools.partial(jax.jit, donate_argnums=0, static_argnums=3)
+    def single(state: TrainState, batch: Batch, maps: Maps | None, plan):
+        return one_step(graph, optimizer, objective, state, taken(batch, maps)._replace(plan=plan))
 
     def scores_and_rest(params, inputs):
         rest, progress, pixels, tissue, plan = inputs
@@ -227,10 +227,10 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective) -> Callable
             gradient = jax.tree.map(jnp.add, gradient, own)
         return _advanced(optimizer, state, gradient, rest, buffers), penalty
 
-    def step(state: TrainState, group):
+    def step(state: TrainState, group, maps: Maps | None = None):
         if len(group) == 1:
             (batch,) = group
-            return single(state, batch._replace(plan=None), batch.plan)
+            return single(state, batch._replace(plan=None), maps, batch.plan)
         progress = _progress(state.step, optimizer)
 
         def batches():  # each is scored twice from the same variables, with random numbers of its own
@@ -262,18 +262,35 @@ def _is_count(path) -> bool:
 
 
 def epoch_report(reports: Sequence[Report]) -> Report:
-    """The reports of an epoch's steps as one, arrays [steps]; without scores."""
-    numbers = {n: jnp.stack([getattr(r, n) for r in reports]) for n in ("loss", "penalty", "drift", "age")}
-    return Report(scores=None, **numbers)
+    """The reports of an epoch's steps as one, arrays [steps]; scores [steps, b] where every step has them."""
+    names = [n for n in Report._fields if n != "scores" or all(r.scores is not None for r in reports)]
+    return Report(**{"scores": None, **{n: jnp.stack([getattr(r, n) for r in reports]) for n in names}})
+
+
+def compiled_epoch(graph, optimizer: Optimizer, objective: Objective) -> Callable:
+    """epoch(state, batches, maps) -> (state, Report of [steps]): all steps of an epoch over maps on the device.
+
+    batches: a `Batch` of arrays [steps, b] whose inputs are rows of `maps`. The state is donated. On an accelerator an
+    epoch is one compiled loop; on a CPU it is a step after the other, since XLA computes convolutions inside a loop with
+    one thread and without its fast kernels (15 times slower, measured with the paper's classifier).
+    """
+    if jax.default_backend() != "cpu":
+        return _looped(graph, optimizer, objective)
+    step = compiled_step(graph, optimizer, objective)
+
+    def epoch(state: TrainState, batches: Batch, maps: Maps):
+        reports = []
+        for k in range(len(batches.labels)):
+            one = Batch(*(None if part is None else part[k] for part in batches))
+            state, report = step(state, (one,), maps)
+            reports.append(report)
+        return state, epoch_report(reports)
+
+    return epoch
 
 
 @functools.lru_cache(maxsize=64)
-def compiled_epoch(graph, optimizer: Optimizer, objective: Objective) -> Callable:
-    """epoch(state, batches, maps) -> (state, Report of [steps]): all steps of an epoch in one compiled loop.
-
-    batches: a `Batch` of arrays [steps, b] whose inputs are rows of `maps`. The state is donated.
-    """
-
+def _looped(graph, optimizer: Optimizer, objective: Objective) -> Callable:
     @functools.partial(jax.jit, donate_argnums=0)
     def epoch(state: TrainState, batches: Batch, maps: Maps):
         def step(state, batch):

@@ -12,7 +12,8 @@ from mammojax.benchmarks.scan.layers import prepared_layers
 from mammojax.benchmarks.scan.memory import measured_alone
 from mammojax.benchmarks.scan.programs import Program, compile_program, network_to_measure
 from mammojax.benchmarks.scan.throughput import peak_rate, throughputs
-from mammojax.models.backbones import efficientnet_lite0, vgg_m
+from mammojax.models.backbones import vgg_m
+from mammojax.models.backbones.efficientnet_lite import LITE0
 from mammojax.models.plans import plan
 from mammojax.models.scanning import ScanningNetwork
 
@@ -49,7 +50,7 @@ def test_efficientnet_lite0_has_the_published_multiply_adds():
     # 0.385e9 for a colour image of 224 x 224 with the classifier of 1000 classes (README of d-li14/efficientnet-lite.pytorch,
     # the authors' own table says 407 million, by a count that it does not explain); the grey network has a third of the
     # stem and no classifier
-    variables = shapes_only(efficientnet_lite0.grey_shapes())
+    variables = shapes_only(LITE0.grey_shapes())
     costs = layer_costs(Reading("efficientnet_lite0", "head", (224, 224)), variables)
     multiplied = sum(cost.operations for cost in costs) / 2
     colour_and_classes = 112**2 * 3 * 3 * 2 * 32 + 1280 * 1000

@@ -18,7 +18,7 @@ def tiny(tmp_path_factory):
         "--strides=2",
         "--part=vgg_m,accelerator",
         "--repeats=2",
-        timeout=120,
+        timeout=3600,
     )
     assert done.returncode == 0, done.stderr
     with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:
@@ -80,7 +80,7 @@ def test_the_other_parts_have_their_rows(tmp_path):
         "--whole=64x40",
         "--whole_cells=efficientnet_lite0:1",
         "--repeats=1",
-        timeout=300,
+        timeout=3600,
     )
     assert done.returncode == 0, done.stderr
     for tap in ("head", "stride16"):

@@ -77,7 +77,7 @@ def test_worker_processes_give_the_same_numbers(tmp_path):
         [sys.executable, path],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=3600,
         check=True,
         env={**__import__("os").environ, "PYTHONPATH": "."},
     )

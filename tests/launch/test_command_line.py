@@ -21,7 +21,7 @@ def python(program: str, *arguments: str):
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,
     )
 
 
@@ -32,7 +32,7 @@ def test_help_says_what_a_launcher_does_with_an_example_and_waits_for_no_jax(nam
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,
     )
     assert done.returncode == 0 and f"python -m launch.{name}" in done.stdout
     lines = done.stderr.splitlines()
@@ -322,3 +322,18 @@ def test_a_full_or_read_only_target_is_one_line(error, line):
 def test_an_error_of_our_own_keeps_its_traceback():
     done = python(LAUNCHER.format(body="raise FileNotFoundError(errno.ENOENT, 'No such file', 'x')"))
     assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_settings_that_the_core_names_are_printed_as_the_flags_that_are_typed():
+    from launch.config_file import with_flags
+
+    assert with_flags("one CSV expected; name it with data.folder.csv") == (
+        "one CSV expected; name it with --config.data.folder.csv"
+    )
+    for plain in (
+        "--config.data.folder.csv is empty",
+        "see data/folder.csv",
+        "numpy.load failed",
+        "config.run is empty",
+    ):
+        assert with_flags(plain) == plain

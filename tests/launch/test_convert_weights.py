@@ -8,7 +8,8 @@ import pytest
 from program import error_line, run
 
 from mammojax.errors import UserError
-from mammojax.models.backbones import efficientnet_lite0, vgg_16
+from mammojax.models.backbones import vgg_16
+from mammojax.models.backbones.efficientnet_lite import LITE0
 from mammojax.models.scanning import load_backbone
 from mammojax.models.weights.converted import read_weights
 
@@ -53,7 +54,7 @@ def test_a_published_file_becomes_one_that_the_backbone_loads(keras_file, tmp_pa
 
 def test_the_file_of_the_installed_efficientnet_lite0_is_converted_with_its_checksum(tmp_path):
     try:
-        source = efficientnet_lite0._installed()
+        source = LITE0.installed()
     except UserError as error:
         pytest.skip(str(error))
     done = convert("efficientnet_lite0", source, tmp_path / "lite.safetensors")
@@ -83,7 +84,7 @@ def test_a_file_of_something_else_is_one_line_and_nothing_is_written(tmp_path, b
 
 def test_what_was_given_wrongly_is_said(tmp_path):
     (tmp_path / "w").write_bytes(b"x")
-    known = "expected one of efficientnet_lite0, vgg_m, vgg_16"
+    known = "expected one of efficientnet_lite0, efficientnet_lite1, efficientnet_lite2, vgg_m, vgg_16"
     assert known in error_line(convert("vgg", tmp_path / "w", tmp_path / "o"))
     assert "--source is '', which is no file" in error_line(convert("vgg_m", "", tmp_path / "o"))
     assert "the source itself" in error_line(convert("vgg_m", tmp_path / "w", tmp_path / "w"))

@@ -9,8 +9,8 @@ import pytest
 
 from mammojax.losses import fast_path, pairwise_auc_loss
 from tests.losses.float64 import PAIRS, all_pairs, sigma, softplus, worst
+from tests.losses.programs import SIZE, value_and_gradient
 
-SIZE = 4000
 # bars of the loss and of the worst gradient element; one ulp of float32 is 1.2e-7, and a sum over pairs adds a few
 BARS = {"tiled": (2e-6, 2e-6), "fast": (1e-6, 5e-6)}
 
@@ -47,33 +47,11 @@ CASES = ("overlap", "ties", "all equal", "Cauchy", "offset 10,000", "range 10,00
          "weights over six decades", "wide and weighted", "no grid holds them")  # fmt: skip
 
 
-@functools.cache
-def compiled(implementation, surrogate="logistic", margin=0.0, temperature=1.0):
-    def loss(scores, labels, weights, where):
-        return pairwise_auc_loss(
-            scores,
-            labels,
-            where=where,
-            weights=weights,
-            surrogate=surrogate,
-            implementation=implementation,
-            margin=margin,
-            temperature=temperature,
-        )
-
-    return jax.jit(jax.value_and_grad(loss))
-
-
 def check(implementation, scores, labels, weights, **pair):
-    loss, gradient = compiled(implementation, **pair)(
-        scores,
-        labels,
-        np.ones_like(scores) if weights is None else weights,
-        np.ones(len(scores), bool),
-    )
+    loss, gradient = value_and_gradient(implementation, scores, labels, weights, **pair)
     expected, slopes = all_pairs(scores, labels, weights, **pair)
     bars = BARS[implementation]
-    assert abs(float(loss) - expected) <= bars[0] * expected
+    assert abs(loss - expected) <= bars[0] * expected
     assert worst(gradient, slopes) <= bars[1]
 
 
@@ -84,35 +62,34 @@ def test_the_logistic_loss_holds_its_accuracy_for(name, implementation):
     check(implementation, *case(name))
 
 
-@pytest.mark.parametrize("implementation", BARS)
-@pytest.mark.parametrize("surrogate", PAIRS)
-@pytest.mark.parametrize("margin, temperature", [(0.0, 1.0), (0.3, 0.7)])
-def test_every_surrogate_holds_it_with_margin_and_temperature(surrogate, implementation, margin, temperature):
+FORMS = [  # one of each way of summing by default, which compile in half a minute; the others when asked for
+    ("sigmoid", "fast"), ("squared_hinge", "fast"), ("square", "fast"), ("squared_hinge", "tiled"), ("square", "tiled"),
+    *(pytest.param(*form, marks=pytest.mark.slow) for form in
+      (("logistic", "fast"), ("hinge", "fast"), ("logistic", "tiled"), ("sigmoid", "tiled"), ("hinge", "tiled"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("surrogate, implementation", FORMS)
+def test_every_surrogate_holds_it_with_margin_and_temperature(surrogate, implementation):
     for name in ("ties", "weights over six decades", "clusters 1e5 apart"):
-        check(
-            implementation,
-            *case(name, 1500),
-            surrogate=surrogate,
-            margin=margin,
-            temperature=temperature,
-        )
+        check(implementation, *case(name), surrogate=surrogate, margin=0.3, temperature=0.7)
 
 
 @pytest.mark.parametrize("implementation", BARS)
 def test_what_is_masked_changes_no_bit_even_if_it_is_nan(implementation):
     scores, labels, _ = case("overlap")
     kept = np.arange(SIZE) % 3 > 0
-    ones = np.ones_like(scores)
-    dirty = np.where(kept, scores, np.where(np.arange(SIZE) % 2, np.nan, np.inf)).astype(np.float32)
-    clean = compiled(implementation)(np.where(kept, scores, 0), labels, ones, kept)
-    found = compiled(implementation)(dirty, labels, ones, kept)
-    assert float(found[0]) == float(clean[0])
-    assert (np.asarray(found[1]) == np.asarray(clean[1])).all() and (np.asarray(found[1])[~kept] == 0).all()
+    dirty = np.where(kept, scores, np.where(np.arange(SIZE) % 2, np.nan, np.inf))
+    clean = value_and_gradient(implementation, np.where(kept, scores, 0), labels, where=kept)
+    found = value_and_gradient(implementation, dirty, labels, where=kept)
+    assert found[0] == clean[0]
+    assert (found[1] == clean[1]).all() and (found[1][~kept] == 0).all()
     expected, slopes = all_pairs(scores[kept], labels[kept])
     assert abs(float(found[0]) - expected) <= BARS[implementation][0] * expected
     assert worst(np.asarray(found[1])[kept], slopes) <= BARS[implementation][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.05, 1.0])
 def test_ten_million_scores_do_not_drift(spread):
     # drawn from 2,000 different values, so that 10^13 pairs are 4 x 10^6 in the float64 reference
@@ -137,6 +114,7 @@ def test_the_diagnostic_says_which_way_the_scores_went(name, path):
     assert int(fast_path(scores, labels)) == path
 
 
+@pytest.mark.slow
 def test_under_vmap_each_row_takes_its_own_way():
     rows = [case(name)[:2] for name in ("overlap", "Cauchy", "no grid holds them")]
     scores, labels = (np.stack([row[k] for row in rows]) for k in (0, 1))
@@ -148,6 +126,7 @@ def test_under_vmap_each_row_takes_its_own_way():
         assert worst(gradients[row], slopes) <= 5e-6
 
 
+@pytest.mark.slow
 def test_half_precision_is_computed_in_float32_and_its_gradient_comes_back_in_half():
     scores, labels, _ = case("overlap", 1500)
     half = jnp.asarray(scores, jnp.bfloat16)
@@ -159,6 +138,7 @@ def test_half_precision_is_computed_in_float32_and_its_gradient_comes_back_in_ha
         assert gradient.dtype == jnp.bfloat16 and (gradient == slopes.astype(jnp.bfloat16)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("surrogate", PAIRS)
 @pytest.mark.parametrize("implementation", ["materialized", "tiled", "fast"])
 def test_float64_scores_get_float64_accuracy_and_both_derivatives(surrogate, implementation):
@@ -179,6 +159,7 @@ def test_float64_scores_get_float64_accuracy_and_both_derivatives(surrogate, imp
         check_grads(f, (scores,), order=2, modes=("fwd", "rev"), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["overlap", "Cauchy", "no grid holds them"])
 def test_the_hessian_of_fast_is_that_of_the_specification(name):
     scores, labels, _ = case(name, 60)

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mammojax.models.backbones import efficientnet_lite0, vgg_16, vgg_m
+from mammojax.models.backbones import vgg_16, vgg_m
 from mammojax.models.backbones.contract import pixels_read, receptive_field
+from mammojax.models.backbones.efficientnet_lite import LITE0
 from mammojax.models.plans import dense_plan
 from mammojax.models.scanning import prepare_image, scan
 
-LITE, PITCH = efficientnet_lite0.BACKBONE, {"stride8": 8, "stride16": 16, "stride32": 32}
+LITE, PITCH = LITE0.BACKBONE, {"stride8": 8, "stride16": 16, "stride32": 32}
 SIDES = st.tuples(st.integers(1, 4500), st.integers(1, 4500))
 
 

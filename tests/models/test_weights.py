@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mammojax.errors import UserError
-from mammojax.models.backbones import efficientnet_lite0, vgg_16, vgg_m
+from mammojax.models.backbones import vgg_16, vgg_m
+from mammojax.models.backbones.efficientnet_lite import LITE0
 from mammojax.models.scanning import load_backbone
 from mammojax.models.weights.converted import Recipe, Weights, check_layers, read_weights, write_weights
 from mammojax.models.weights.torch_file import read_torch_file
@@ -89,7 +90,7 @@ def test_a_recipe_that_cannot_be_is_refused(converted, recipe):
         read_weights(converted, "vgg_m")
 
 
-@pytest.mark.parametrize("module", [efficientnet_lite0, vgg_16])
+@pytest.mark.parametrize("module", [LITE0, vgg_16])
 def test_weights_of_another_network_are_refused(converted, module):
     with pytest.raises(UserError, match=f"holds weights of 'vgg_m', expected '{module.BACKBONE.name}'"):
         module.load(str(converted), 0)
@@ -146,11 +147,11 @@ def test_the_grey_kernel_of_a_recipe_is_the_colour_kernel_on_three_equal_channel
 
 def test_efficientnet_lite0_converted_is_the_installed_file_bit_by_bit(tmp_path):
     try:
-        source = efficientnet_lite0._installed()
+        source = LITE0.installed()
     except UserError as error:
         pytest.skip(str(error))
     path = tmp_path / "lite.safetensors"
-    write_weights(path, "efficientnet_lite0", efficientnet_lite0.convert(source), source)
+    write_weights(path, "efficientnet_lite0", LITE0.convert(source), source)
     direct, converted = (
         load_backbone("efficientnet_lite0"),
         load_backbone("efficientnet_lite0", weights=str(path)),
@@ -163,13 +164,13 @@ def test_efficientnet_lite0_converted_is_the_installed_file_bit_by_bit(tmp_path)
 
 def test_a_torch_file_of_a_network_of_the_same_names_and_other_sizes_is_refused(tmp_path, monkeypatch):
     try:
-        state = dict(read_torch_file(efficientnet_lite0._installed()))
+        state = dict(read_torch_file(LITE0.installed()))
     except UserError as error:
         pytest.skip(str(error))
     state["_blocks.5._depthwise_conv.weight"] = state["_blocks.5._depthwise_conv.weight"][:, :, 1:-1, 1:-1]
-    monkeypatch.setattr(efficientnet_lite0, "read_torch_file", lambda path: state)
+    monkeypatch.setattr("mammojax.models.backbones.efficientnet_lite.read_torch_file", lambda path: state)
     with pytest.raises(UserError, match=r"block5_depthwise.kernel is .*expected \[3, 3, 1, 240\]"):
-        efficientnet_lite0.convert(tmp_path / "lite1.pth")
+        LITE0.convert(tmp_path / "lite1.pth")
 
 
 def test_a_published_file_given_as_weights_is_answered_with_the_converter(tmp_path):
@@ -198,4 +199,4 @@ def test_vgg_m_without_weights_says_loudly_that_they_are_random_and_how_to_get_t
 @pytest.mark.parametrize("name, what", [("", "is a folder"), ("none.pth", "is absent")])
 def test_weights_that_are_no_file_are_called_what_they_are(name, what, tmp_path):
     with pytest.raises(UserError, match=f"{what}; give a file, or leave config.model.weights empty"):
-        efficientnet_lite0.load(str(tmp_path / name), 0)
+        LITE0.load(str(tmp_path / name), 0)

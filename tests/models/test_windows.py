@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mammojax.errors import UserError
-from mammojax.models.backbones import efficientnet_lite0, vgg_m
+from mammojax.models.backbones import vgg_m
+from mammojax.models.backbones.efficientnet_lite import LITE0
 from mammojax.models.plans import plan, programs
 from mammojax.models.scanning import scan
 from mammojax.models.windows import scan_windows, window_corners
 
-LITE, VGG = efficientnet_lite0.BACKBONE, vgg_m.BACKBONE
+LITE, VGG = LITE0.BACKBONE, vgg_m.BACKBONE
 
 
 def read(reading, network, made, seed=0, **options):

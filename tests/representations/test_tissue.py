@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mammojax.datasets.schema import tissue_share
-from mammojax.models.backbones.efficientnet_lite0 import BACKBONE
+from mammojax.models.backbones.efficientnet_lite import LITE0
 from mammojax.models.plans import dense_plan, plan
 from mammojax.representations.tissue import cell_edges, covered, tissue_cells
 
@@ -21,7 +21,7 @@ def test_coverage_is_the_share_of_mask_pixels_where_cells_are_made_of_whole_bloc
 
 
 def test_cells_of_a_dense_map_tile_the_crop_and_half_covered_ones_are_tissue():
-    made = dense_plan((320, 256), BACKBONE, tap="stride32", scale=1.0, max_side=None)
+    made = dense_plan((320, 256), LITE0.BACKBONE, tap="stride32", scale=1.0, max_side=None)
     rows, columns = cell_edges(made)
     assert rows[0, 0] == pytest.approx(0) and np.allclose(rows[1:, 0], rows[:-1, 1])
     assert np.allclose(np.diff(columns, axis=1), 32)
@@ -32,7 +32,7 @@ def test_cells_of_a_dense_map_tile_the_crop_and_half_covered_ones_are_tissue():
 
 
 def test_a_picture_without_half_covered_cells_keeps_those_with_any_and_one_without_mask_all():
-    made = dense_plan((128, 128), BACKBONE, tap="stride32", scale=1.0, max_side=None)
+    made = dense_plan((128, 128), LITE0.BACKBONE, tap="stride32", scale=1.0, max_side=None)
     mask = np.zeros((128, 128), bool)
     mask[:8, :8] = True
     assert np.argwhere(tissue_cells(tissue_share(mask), made)).tolist() == [[0, 0]]
@@ -40,6 +40,6 @@ def test_a_picture_without_half_covered_cells_keeps_those_with_any_and_one_witho
 
 
 def test_cells_of_a_grid_are_its_windows():
-    made = plan((400, 300), BACKBONE, 4)
+    made = plan((400, 300), LITE0.BACKBONE, 4)
     mask = np.ones((400, 300), bool)
     assert tissue_cells(tissue_share(mask), made).shape == (4, 4)

@@ -9,34 +9,36 @@ import optax
 import pytest
 from flax import nnx
 
-from mammojax import losses, run
+from mammojax import losses
 from mammojax.datasets.pipeline import Augmentation
 from mammojax.errors import UserError
-from mammojax.experiment import fit as cells
-from mammojax.experiment.split import Split, cell_folder
 from mammojax.models import layers
 from mammojax.models.classifiers.paper import Classifier
-from mammojax.models.merged import Frozen, MammogramNet, freeze
-from mammojax.models.scanning import plan, prepare_image
+from mammojax.models.merged import Frozen, MammogramNet, check_frozen, freeze
+from mammojax.models.scanning import plan
 from mammojax.representations.scan import record_plans
-from mammojax.runs import stages
-from mammojax.training import saved
 from mammojax.training.batches import pixel_batches
-from mammojax.training.step import (
-    Batch,
-    auc_objective,
-    logistic_objective,
-    make_optimizer,
-    make_step,
-    start,
-)
+from mammojax.training.objectives import Auc, Logistic
+from mammojax.training.optimizer import Optimizer
+from mammojax.training.step import Batch, compiled_step, start
 
 OBJECTIVES = {
-    "bce": logistic_objective,
-    "auc, batch": lambda: auc_objective(pairs="batch", samples=6),
-    "auc, buffers": lambda: auc_objective(pairs="buffer", samples=6),
-    "auc, reservoir": lambda: auc_objective(pairs="buffer", samples=6, policy="reservoir", capacity=2),
+    "bce": Logistic(),
+    "auc, batch": Auc(pairs="batch"),
+    "auc, buffers": Auc(pairs="buffer"),
+    "auc, reservoir": Auc(pairs="buffer", policy="reservoir", capacity=2),
 }
+
+
+class Descent(Optimizer):
+    """Plain gradient steps: parameters move by the very gradient."""
+
+    def _direction(self):
+        return optax.identity()
+
+
+PLAIN = Descent(1.0, 2, schedule="constant", warmup=0.0, clip=0.0, decay="penalty", regularisation=0.1)
+ADAM = Optimizer(0.01, 2, schedule="constant", warmup=0.0, regularisation=0.1)
 
 
 class Small(nnx.Module):
@@ -46,7 +48,7 @@ class Small(nnx.Module):
         self.hidden = nnx.Linear(4, 8, rngs=nnx.Rngs(0))
         self.score = nnx.Linear(8, 1, rngs=nnx.Rngs(1))
 
-    def __call__(self, x, plan):
+    def __call__(self, x, plan, where=None, progress=1.0):
         x = x[:, :100, :60].reshape(len(x), 2, 50, 2, 30).mean((2, 4)).reshape(len(x), 4) * (1 + plan)
         return self.score(nnx.tanh(self.hidden(x)))[:, 0]
 
@@ -55,21 +57,23 @@ def pixels(shape, count, seed=0):
     return np.random.default_rng(seed).uniform(0, 1, (count, *shape, 1)).astype(np.float32)
 
 
-def trained(model, objective, groups, *, optimizer=None):
-    """Parameters and other variables by path, losses, and the last state, after a step on each group."""
-    optimizer = optimizer or optax.sgd(1.0)
-    graph, state = start(model, optimizer, objective)
-    step = make_step(graph, optimizer, objective, regularisation=0.1)
+LABELS = np.asarray([1, 0, 0, 0, 1, 0], np.int32)
+
+
+def trained(model, objective, groups, *, optimizer=PLAIN, labels=LABELS):
+    """Parameters by path, losses with their penalty, and the last state, after a step on each group."""
+    graph, state = start(model, optimizer, objective, labels=labels, seed=3)
+    step = compiled_step(graph, optimizer, objective)
     values = []
     for group in groups:
-        state, loss = step(state, group)
-        values.append(float(loss))
+        state, report = step(state, group)
+        values.append(float(report.loss) + float(report.penalty))
     return dict(nnx.to_flat_state(state.params)), values, state
 
 
 @pytest.mark.parametrize("name", ["bce", "auc, buffers", "auc, reservoir"])
 def test_a_step_over_microbatches_is_the_step_over_one_batch_of_all_images(name):
-    images, labels, ids = pixels((100, 60), 6), np.asarray([1, 0, 0, 0, 1, 0], np.int32), np.arange(6)
+    images, labels, ids = pixels((100, 60), 6), LABELS, np.arange(6, dtype=np.int32)
     one = (Batch(images, labels, ids, np.ones(6, bool), 1),)
     parts = tuple(
         Batch(images[p], labels[p], ids[p], np.asarray(w, bool), 1)
@@ -80,9 +84,9 @@ def test_a_step_over_microbatches_is_the_step_over_one_batch_of_all_images(name)
             ([5, 0], [1, 0]),
         )  # 0 again: padding
     )
-    first, _, _ = trained(Small(), OBJECTIVES[name](), [])
-    whole, values, state = trained(Small(), OBJECTIVES[name](), [one, one])  # the second with filled buffers
-    apart, found, other = trained(Small(), OBJECTIVES[name](), [parts, parts])
+    first, _, _ = trained(Small(), OBJECTIVES[name], [])
+    whole, values, state = trained(Small(), OBJECTIVES[name], [one, one])  # the second with filled buffers
+    apart, found, other = trained(Small(), OBJECTIVES[name], [parts, parts])
     assert found == pytest.approx(values, rel=1e-5)  # one float32 sum in another order, here and below
     for path, value in whole.items():
         # the last bias has no gradient by pairs: rounding alone moves it
@@ -109,7 +113,7 @@ def test_images_of_different_plans_share_one_loss():
         return losses.pairwise_auc_loss(scores, labels) + 0.05 * sum(jnp.sum(k**2) for k in kernels)
 
     value, gradient = nnx.value_and_grad(loss_of_all)(Small())
-    params, (found,), _ = trained(Small(), OBJECTIVES["auc, batch"](), [group])
+    params, (found,), _ = trained(Small(), OBJECTIVES["auc, batch"], [group])
     assert found == pytest.approx(float(value), rel=1e-6)
     before = dict(nnx.to_flat_state(nnx.state(Small(), nnx.Param)))
     for path, slope in dict(nnx.to_flat_state(gradient)).items():
@@ -128,10 +132,7 @@ def test_frozen_layers_do_not_move_by_a_bit_and_the_next_one_does(network, froze
     made = plan((100, 60), network.backbone, 2)
     ids = np.arange(2, dtype=np.int32)
     group = (Batch(pixels(made.input_shape, 2), np.asarray([1, 0], np.int32), ids, np.ones(2, bool), made),)
-    optimizer = make_optimizer(learning_rate=0.01, steps=2, warmup=0.0, schedule="constant")
-    params, _, state = trained(
-        merged(network, frozen=frozen), logistic_objective(), [group] * 2, optimizer=optimizer
-    )
+    params, _, state = trained(merged(network, frozen=frozen), Logistic(), [group] * 2, optimizer=ADAM)
     names = list(network.layers)
     after = {**params, **dict(nnx.to_flat_state(state.rest))}
     for depth, name in enumerate(names):
@@ -148,9 +149,8 @@ def test_the_way_back_ends_at_the_first_layer_that_is_trained(network):
     group = (Batch(pixels(made.input_shape, 1), label, slot, np.ones(1, bool), made),)
 
     def operations(frozen):
-        optimizer, objective = make_optimizer(learning_rate=0.01, steps=2), logistic_objective()
-        graph, state = start(merged(network, frozen=frozen), optimizer, objective)
-        step = make_step(graph, optimizer, objective, regularisation=0.1)
+        graph, state = start(merged(network, frozen=frozen), ADAM, Logistic(), labels=label)
+        step = compiled_step(graph, ADAM, Logistic())
         return jax.jit(lambda s: step(s, group)).lower(state).cost_analysis()["flops"]
 
     nothing, some, everything = operations(6), operations(2), operations(0)
@@ -194,60 +194,10 @@ def test_a_group_is_read_anew_with_the_same_changes(pictures, network):
     assert len(everything) == 6 and len({batch.plan for batch in everything}) == 2
 
 
-def test_a_fine_tuned_cell_keeps_its_frozen_layers_and_is_loaded_as_it_was_trained(
-    pictures, network, tmp_path
-):
-    recipe = cells.Recipe(epochs=1, batch=4, learning_rate=1e-3, schedule="constant", warmup=0.0, clip=1.0,
-                          regularisation=0.1, evaluate_every=1, checkpoint_every=9, inner=3, filters=(8,),
-                          hidden=(8,), dropout=0.0)  # fmt: skip
-    loss = cells.PairLoss("buffer", "all", 0, "logistic", "auto", 0.0, 1.0)
-    base = cell_folder(tmp_path, "auc", 0)
-    classifier = cells.build_classifier((2, 2, 24), recipe, seed=0)
-    facts = {"shape": (2, 2, 24), "filters": [8], "hidden": [8], "dropout": 0.0}
-    saved.save_variables(base / cells.CLASSIFIER_FILE, classifier, facts)
-    stages.finish(base, "made by hand")
-    plans = record_plans(pictures, network, np_=2)
-    parts = Split(0, np.arange(4), np.arange(4, 7), np.arange(7, 10))
-    options = {"recipe": recipe, "pair_loss": loss, "augmentation": Augmentation(flip=0.5), "seed": 0}
-    finetuning = cells.Finetuning(1, 2, 1e-2, 0.5, frozen=4, microbatches=0)
-
-    def cell(precision, **more):
-        return cells.finetune_cell(tmp_path, "auc_finetuned", parts, pictures, network, plans,
-                                   finetuning=finetuning, precision=precision, **options, **more)  # fmt: skip
-
-    folder = cell("bfloat16")
-    assert run.read_json(folder / run.STAGE_FILE)["step"] == 1  # both batches in one
-    nets = [cells.load_merged(folder, network, precision=p) for p in ("bfloat16", "float32")]
-    for depth, (name, layer) in enumerate(network.layers.items()):
-        same = np.array_equal(nets[0].scanning.layers[name]["kernel"][...], layer["kernel"][...])
-        assert same == (depth < 4), name
-    written = float((folder / "predictions.csv").read_text().splitlines()[3].split(",")[5])
-    image = prepare_image(pictures.images[9], 12, plans[9])[None]  # alone in its batch, which was padded
-    near, exact = (float(nnx.jit(net, static_argnums=1)(image, plans[9])[0]) for net in nets)
-    # another program for another size of batch: a rounding may fall otherwise here and there
-    assert abs(near - written) < 0.2 * abs(exact - written)
-    lines = []
-    cell("bfloat16", say=lines.append)
-    assert lines == ["auc_finetuned fold 0 is reused"]
-
-    def stop(text):
-        raise InterruptedError(text)
-
-    with pytest.raises(InterruptedError, match="was made with other settings"):
-        cell("float32", say=stop)
-
-
-@pytest.mark.parametrize("change, says", [
-    ({"frozen": 7}, r"config.finetune.frozen is 7; vgg_m has 6 layers \(conv1 to fc6\), expected 0 to 6"),
-    ({"frozen": -1}, "config.finetune.frozen is -1"),
-    ({"microbatches": -1}, "config.finetune.microbatches is -1; expected at least 0"),
-    ({"batch": 0}, "config.finetune.batch is 0; expected at least 1"),
-    ({"scanning_rate": -0.1}, "config.finetune.scanning_rate is -0.1; expected at least 0"),
-])  # fmt: skip
-def test_settings_of_stage_two_that_cannot_be_are_refused(change, says):
-    settings = {"epochs": 1, "batch": 2, "learning_rate": 1e-4, "scanning_rate": 0.1} | change
+def test_more_frozen_layers_than_there_are_is_an_error_that_counts_them(network):
+    says = r"config.finetune.frozen is 7; vgg_m has 6 layers \(conv1 to fc6\), expected 0 to 6"
     with pytest.raises(UserError, match=says):
-        cells.check_finetuning(cells.Finetuning(**settings), "vgg_m")
+        check_frozen(7, network.backbone)
 
 
 def test_frozen_weights_are_no_parameters(network):

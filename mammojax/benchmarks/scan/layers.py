@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mammojax.benchmarks.scan.cost import LayerCost, Reading, layer_costs, layers_of
-from mammojax.models.backbones import efficientnet_lite0, vgg_m
+from mammojax.models.backbones import vgg_m
+from mammojax.models.backbones.efficientnet_lite import IN_CACHES, LITE0
 from mammojax.models.layers import EXACT
 
 
@@ -55,7 +56,7 @@ def _compiled(function, variables, x):
 
 def _as_read(reading, variables):
     if reading.backbone == "efficientnet_lite0" and jax.default_backend() == "cpu":
-        return efficientnet_lite0.layers(variables, reading.tap, in_caches=efficientnet_lite0.IN_CACHES)
+        return LITE0.layers(variables, reading.tap, in_caches=IN_CACHES)
     return layers_of(reading, variables)
 
 

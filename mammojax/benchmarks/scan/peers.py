@@ -15,7 +15,7 @@ from jax import lax
 
 from mammojax.benchmarks.scan.cost import Reading
 from mammojax.benchmarks.timing import Unavailable
-from mammojax.models.backbones.efficientnet_lite0 import STAGES
+from mammojax.models.backbones.efficientnet_lite import STAGES
 from mammojax.models.layers import EXACT, same_padding
 from mammojax.models.plans import backbone_module
 

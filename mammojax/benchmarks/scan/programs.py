@@ -9,7 +9,8 @@ import numpy as np
 from flax import nnx
 
 from mammojax.errors import UserError
-from mammojax.models.backbones import efficientnet_lite0, vgg_m
+from mammojax.models.backbones import vgg_m
+from mammojax.models.backbones.efficientnet_lite import LITE0
 from mammojax.models.classifiers.paper import Classifier
 from mammojax.models.merged import MammogramNet
 from mammojax.models.plans import Plan
@@ -35,7 +36,7 @@ def network_to_measure(backbone: str, tap: str | None = None) -> ScanningNetwork
         return load_backbone(backbone, tap=tap)
     except UserError:
         rng, variables = np.random.default_rng(0), {}
-        for name, shape in efficientnet_lite0.grey_shapes().items():
+        for name, shape in LITE0.grey_shapes().items():
             kernel = rng.normal(0, np.sqrt(2 / np.prod(shape[:3])), shape).astype(np.float32)
             variables[name] = {"kernel": kernel, "bias": np.zeros(shape[-1], np.float32)}
         return ScanningNetwork(backbone, tap, variables, "random weights", "random")

@@ -48,7 +48,8 @@ def value_and_gradient(
         return total, gradient
 
     def by_tiles():
-        return tiled.value_and_gradient(scores, weights, surrogate, axis_name=axis_name)
+        # scores that fit no grid are too far apart for its products of exponentials
+        return tiled.value_and_gradient(scores, weights, surrogate, axis_name, factorise=False)
 
     nothing = jnp.zeros((), scores.dtype), cells.zeros(scores.shape, weights)
     return _first_that_fits(scores, weights, surrogate, axis_name, by_cells, by_tiles, nothing)[0]

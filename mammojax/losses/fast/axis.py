@@ -86,7 +86,7 @@ def compressed_axis(
         return counted, jnp.where(borrow, part + per_block, part), scores - number * cells.fine
 
     upper = sweep(lambda s, w: locate(s, w)[0] // _DIGIT, _UPPER)
-    upper_rank = jnp.cumsum(upper, dtype=jnp.int32) - 1
+    upper_rank = _running(jnp.add, upper.astype(jnp.int32)) - 1
     number_of = jnp.zeros(_UPPER_USED, jnp.int32).at[jnp.where(upper, upper_rank, _UPPER_USED)]
     number_of = number_of.set(jnp.arange(_UPPER, dtype=jnp.int32), mode="drop")
 
@@ -96,12 +96,12 @@ def compressed_axis(
     seen = sweep(lambda s, w: key(locate(s, w)[0]), _UPPER_USED * _DIGIT)
     true = (number_of[:, None] * _DIGIT + np.arange(_DIGIT, dtype=np.int32)[None]).reshape(-1)
     none = jnp.iinfo(jnp.int32).min // 2
-    last = lax.cummax(jnp.where(seen, true, none))
+    last = _running(jnp.maximum, jnp.where(seen, true, np.int32(none)))
     before = jnp.concatenate([jnp.full(1, none, jnp.int32), last[:-1]])
     gap = math.ceil(REACH / (cells.block * cells.width))
     # the first occupied block becomes block 0; a stretch of more than `gap` empty blocks becomes `gap`
     step = jnp.where(seen & (before != none), jnp.minimum(true - before, gap + 1), 0)
-    start = jnp.cumsum(step)
+    start = _running(jnp.add, step)
     used = start[-1] + 1
     fits = representable & (high - low < 2.0**25 * per_block * cells.fine) & (used <= blocks)
     fits &= upper_rank[-1] < _UPPER_USED
@@ -117,3 +117,26 @@ def compressed_axis(
         return jnp.take(start, key(block), mode="clip") * per_block + part, offset
 
     return Axis(place, blocks, stretch.astype(low.dtype) * (cells.block * cells.width), used), fits
+
+
+def _running(join: Callable, x: jax.Array) -> jax.Array:
+    """The running sums or maxima of integers, [n], n a power of two: in rows, and over the rows.
+
+    Two short loops, where `lax.cumsum` writes out log2(n) levels that take seconds to compile.
+    """
+    columns = 1 << (x.shape[0].bit_length() // 2)
+    rows = x.reshape(-1, columns)
+
+    def along(values):  # the first axis
+        def step(total, row):
+            total = join(total, row)
+            return total, total
+
+        first = values[0]
+        others = lax.scan(step, first, values[1:])[1]
+        return jnp.concatenate([first[None], others])
+
+    inside = along(rows.T).T
+    ends = along(inside[:, -1])
+    later = join(inside[1:], ends[:-1, None])
+    return jnp.concatenate([inside[:1], later]).reshape(-1)
