@@ -39,7 +39,9 @@ def test_acquisition_alone_stands_beside_the_arms(evaluated):
 def test_without_its_films_a_run_still_has_its_table_and_says_what_is_left_out(evaluated, tmp_path):
     directory, _, _ = evaluated
     copy = shutil.copytree(
-        directory, tmp_path / "copy", ignore=shutil.ignore_patterns("prepared", "localisation.json")
+        directory,
+        tmp_path / "copy",
+        ignore=shutil.ignore_patterns("prepared", "localisation.json", "results.json"),
     )
     said = []
     evaluate(copy, command="again", say=said.append)
