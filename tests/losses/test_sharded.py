@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 pytestmark = pytest.mark.slow  # programs for eight devices compile for more than 90 CPU seconds
 
 
