@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # programs for eight devices compile for more than 90 CPU seconds
+
 
 @pytest.fixture(scope="module")
 def found():
@@ -33,7 +35,6 @@ def test_buffers_on_eight_devices_hold_what_one_would(found):
     assert found["buffers all"] < 2e-6  # after a drift that is summed in another order
 
 
-@pytest.mark.slow
 def test_more_forms_of_the_loss_and_the_small_buffers_on_eight_devices():
     found = {k: v for k, v in run("all").items() if k != "collectives"}
     assert len(found) == 12 and max(found.values()) < 2e-6, found
