@@ -180,10 +180,11 @@ def test_the_document_and_the_figure_tell_losses_shares_and_choices():
         notes=["a note"],
         command="the command",
     )
-    for words in ("1/2: 9", "0.03 / 2 (2)", "250 ms", "a note", "the command", "AUC, all pairs"):
+    for words in ("1/2: 9", "0.03 / 2 (2) | 2 |", "250 ms", "a note", "the command", "AUC, all pairs"):
         assert words in text
     figure = imbalance_figure(rows, ["1/2"], "a title")
-    assert len(figure.axes) == 3 and len(figure.axes[0].lines) == 2
+    # no sub-sampled pairs, no panel of what they cost
+    assert len(figure.axes) == 2 and len(figure.axes[0].lines) == 2
 
 
 @pytest.mark.parametrize(

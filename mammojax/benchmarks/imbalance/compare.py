@@ -17,7 +17,7 @@ from mammojax.benchmarks.timing import device_name
 from mammojax.errors import UserError
 from mammojax.experiment import inputs
 from mammojax.experiment.arms import arm_of
-from mammojax.report.figures import save_figure
+from mammojax.report.figures import save_palette_png
 from mammojax.runs.files import write_json, writing
 from mammojax.runs.share import shared
 from mammojax.runs.stages import finished, verified
@@ -121,7 +121,7 @@ def compare(
         },
     )
     ticks = [f"{share_text(share)}\n{n}" for share, n in zip(kept, left)]
-    save_figure(imbalance_figure(rows, ticks, notes[0]), out / "imbalance.png")
+    save_palette_png(imbalance_figure(rows, ticks, notes[0]), out / "imbalance.png")
     return text
 
 

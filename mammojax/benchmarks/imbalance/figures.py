@@ -27,22 +27,23 @@ _MARKERS = "os^DvPX<>*"
 PANELS = (  # title, the loss that differences are taken to
     ("Held-out AUC", None),
     ("Difference to the logistic loss", "logistic"),
-    ("Difference to all pairs: what sub-sampling costs", "auc"),
+    ("Sub-sampled pairs: difference to all pairs", "auc"),
 )
 
 
 def imbalance_figure(rows: Mapping[str, Sequence[Row]], ticks: Sequence[str], title: str) -> Figure:
     """rows: by loss, one a share. ticks: the shares in words."""
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(11, 4.3), layout="constrained")
+        panels = [(name, other) for name, other in PANELS if any(shown(loss, other, rows) for loss in rows)]
+        figure = Figure(figsize=(1 + 3.4 * len(panels), 4.3), layout="constrained")
         FigureCanvasAgg(figure)
-        for axes, (name, other) in zip(figure.subplots(1, 3), PANELS):
+        for axes, (name, other) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
             axes.set_title(name)
             axes.set_xticks(range(len(ticks)), ticks)
-            axes.set_xlabel("Positives left in training (all folds: fewest to most)")
+            axes.set_xlabel("Positives left in a training set")
             if other:
                 axes.axhline(0, color="black", linewidth=0.8)
-            drawn = [loss for loss in rows if _belongs(loss, other, rows)]
+            drawn = [loss for loss in rows if shown(loss, other, rows)]
             for k, loss in enumerate(drawn):
                 look = {
                     "color": CONTENDERS[loss].colour,
@@ -65,8 +66,9 @@ def imbalance_figure(rows: Mapping[str, Sequence[Row]], ticks: Sequence[str], ti
     return figure
 
 
-def _belongs(loss: str, other: str | None, rows: Mapping[str, Sequence[Row]]) -> bool:
-    """Whether a panel shows a loss: differences to all pairs are those of sub-samples."""
+def shown(loss: str, other: str | None, rows: Mapping[str, Sequence[Row]]) -> bool:
+    """Whether a panel or table of differences to `other` (None: of no differences) shows a loss: those to all pairs are
+    of sub-sampled pairs alone."""
     if other is None:
         return True
     return other in rows[loss][0].differences and (other != "auc" or loss.startswith("pairs_"))
