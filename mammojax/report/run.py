@@ -21,8 +21,7 @@ RESULTS, REPORT = "results.json", "report.html"
 WRITTEN = ("predictions.csv", "table.md", "table.json", "localisation.json", REPORT)
 EXTERNAL_NOTES = (
     "No network was trained, chosen or calibrated here: every record was scored by all networks of an arm, those of every "
-    "fold and repeat, and their calibrated log-odds were averaged. There are no folds: patients are resampled from all, "
-    "and the mean over folds and the pooled AUC are one number.",
+    "fold and repeat, and their calibrated log-odds were averaged.",
 )
 
 

@@ -37,11 +37,13 @@ def test_cells_lie_on_the_breast_in_the_crop_and_in_the_original(maps):
     for m in found:
         record = records.records[m.record]
         assert m.centres.shape == (*m.cells.shape, 2)
-        assert m.centres[0, 0].min() >= 0 and np.all(m.centres[-1, -1] < (record.height, record.width))
+        # the last cells begin in the crop, and may end beyond it
+        assert m.centres[0, 0].min() >= 0 and np.all(m.centres[-1, -1] - 16 < (record.height, record.width))
         tissue = records.tissue(m.record) / 255
-        rows, columns = (m.centres[~np.isnan(m.cells)] // 8).astype(int).T
+        inside = m.centres[~np.isnan(m.cells)]
+        rows, columns = (inside // 8).astype(int).T
         on_the_breast.append(tissue[rows, columns].mean())
-        original = Geometry.from_json(record.geometry).to_original(m.centres.reshape(-1, 2))
+        original = Geometry.from_json(record.geometry).to_original(inside)
         top_left, size = np.asarray(record.box[:2]), np.asarray(record.box[2:])
         assert np.all(original >= top_left - 0.5) and np.all(original <= top_left + size - 0.5)
     # a cell at the skin is half breast, so its centre may lie outside

@@ -65,6 +65,7 @@ def test_another_set_gets_the_same_table_with_the_drift_of_the_calibration(finis
     for arm, of in drift.items():
         assert of["observed"]["value"] == pytest.approx(value["arms"][arm]["image"]["positives"] / 16)
         assert of["excess"]["value"] == pytest.approx(of["predicted"]["value"] - of["observed"]["value"])
+    assert "There are no folds" in table and "inside each fold" not in table
     assert "Calibration drift" in table and "No network was trained" in report.read_text(encoding="utf-8")
     assert np.isfinite(
         json.loads((directory / "localisation.json").read_text())["pointing_game"]["rate"]["value"]
