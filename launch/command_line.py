@@ -101,7 +101,7 @@ def run(main: Callable, *, config: str | None = None, file_flag: str = "config")
         try:
             main(*settings, argv[1:])
         except UserError as error:
-            _stop(str(error))
+            _stop(config_file.with_flags(str(error)))
         except KeyboardInterrupt:
             _stop(f"interrupted; {GOES_ON}", code=130)
         except Terminated:

@@ -102,3 +102,12 @@ def _place(error: BaseException, path: Path) -> str:
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
     ]
     return f"line {lines[-1]}: " if lines else ""
+
+
+def with_flags(text: str) -> str:
+    """The text with every setting as the flag that is typed: the core names fields (data.folder.csv), no flags."""
+
+    def flag(match: re.Match) -> str:
+        return f"--config.{match[0]}" if match[0] in leaves() else match[0]
+
+    return re.sub(r"(?<![\w./-])[a-z]+(?:\.[a-z_]+)+", flag, text)

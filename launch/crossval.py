@@ -18,7 +18,7 @@ def main(settings, arguments: list[str]) -> None:
 
     command_line.no_arguments(arguments)
     run = crossval(settings, say=say, track=track)
-    table, report = evaluate(run.directory, command=command())
+    table, report = evaluate(run.directory, command=command(), say=say)
     say("\n" + table)
     say(f"report: {report}")
 

@@ -45,7 +45,7 @@ def main(settings, arguments: list[str]) -> None:
 
         options = {"arms": ARMS.value, "standardise": STANDARDISE.value, "weights": WEIGHTS.value}
         directory = external(directory, settings, **options, say=say, track=track)
-    table, report = evaluate(directory, command=command())
+    table, report = evaluate(directory, command=command(), say=say)
     say("\n" + table)
     say(f"report: {report}")
 

@@ -21,7 +21,9 @@ if __name__ == "__main__":
     ARM = flags.DEFINE_string("arm", "", "which arm's networks score; empty: the proposed one")
     OUTPUT = flags.DEFINE_string("output", "", "the CSV to write; empty: predicted.csv in the current folder")
     MAPS = flags.DEFINE_string(
-        "maps", "", "a folder for the map of each file: an overlay (PNG) and the values (npz)"
+        "maps",
+        "",
+        "a folder for the map of each file, its picture (PNG) and values (npz), named by the number of its row",
     )
     WEIGHTS = flags.DEFINE_string(
         "weights", "", "the scanning network's weights; empty: where they were in training"
@@ -31,7 +33,7 @@ if __name__ == "__main__":
 def main(arguments: list[str]) -> None:
     from mammojax.errors import UserError
     from mammojax.experiment.model import Model
-    from mammojax.experiment.predict import COLUMNS, files_of, predict
+    from mammojax.experiment.predict import COLUMNS, cell_maps, files_of, predict
     from mammojax.experiment.table import read_table
     from mammojax.runs.files import writing
 
@@ -41,6 +43,8 @@ def main(arguments: list[str]) -> None:
     table = read_table(Path(RUN.value))
     arm = ARM.value or table.proposed
     model = Model(table.folders(arm), weights=WEIGHTS.value)
+    if MAPS.value:
+        model.check_cell_scores()
     output = Path(OUTPUT.value or "predicted.csv")
     work = output.with_name(f".{output.name}.{model.key}.work")
     with writing(output, "w") as file:
@@ -49,9 +53,10 @@ def main(arguments: list[str]) -> None:
         rows = list(predict(model, files, work, say=say, track=track))
         writer.writerows(rows)
     if MAPS.value:
-        from mammojax.report.heat_maps import write_maps
+        from mammojax.report.overlays import write_overlays
 
-        write_maps(Path(MAPS.value), model, files, work, track=track)
+        maps = track(cell_maps(model, files, work), total=len(files), description="maps")
+        say(f"{write_overlays(Path(MAPS.value), maps)} maps, named by the row's number: {MAPS.value}")
     shutil.rmtree(work, ignore_errors=True)
     failed = [row for row in rows if row["reason"]]
     say(

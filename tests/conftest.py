@@ -97,3 +97,41 @@ def network(thin_network):
     own = copy.deepcopy(thin_network)
     own.channels = CHANNELS
     return own
+
+
+@pytest.fixture(scope="session")
+def few_films(tmp_path_factory):
+    """few_films(seed, patients) -> settings of a phantom set of few small films; another seed gives other films."""
+    from mammojax.settings import from_mapping
+
+    def settings(seed: int, patients: int = 8):
+        folder = tmp_path_factory.mktemp("phantom")
+        phantom = {"patients": patients, "prevalence": 0.5, "height": 256, "width": 192}
+        return from_mapping(
+            {
+                "run": str(folder / "run"),
+                "seed": seed,
+                "data": {
+                    "name": "phantom",
+                    "source": str(folder / "dicom"),
+                    "workers": 0,
+                    "phantom": phantom,
+                },
+                "crossval": {
+                    "folds": 2,
+                    "arms": ("resize224_svm", "exam_bce", "cells_bce"),
+                    "resamples": 40,
+                },
+                "training": {"inner": 2},
+            }
+        )
+
+    return settings
+
+
+@pytest.fixture(scope="session")
+def finished_run(few_films):
+    """The `crossval.Run` of such a set, made in this process."""
+    from mammojax.experiment import crossval
+
+    return crossval(few_films(0), say=lambda line: None)

@@ -13,7 +13,7 @@ from mammojax.evaluation import bootstrap
 from mammojax.evaluation.bootstrap import Estimate
 from mammojax.evaluation.predictions import Predictions
 
-STEPS = 30  # Newton's; twelve are enough unless a line parts the classes
+STEPS = 20  # Newton's; ten are enough unless a threshold parts the classes, then each adds about one to the coefficients
 CONVERGED = 1e-8  # of the mean gradient
 
 
@@ -78,8 +78,9 @@ def recalibration(odds: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> 
             determinant = h0 * h2 - h1**2
             slope = slope - (h0 * g1 - h1 * g0) / determinant
             intercept = intercept - (h2 * g0 - h1 * g1) / determinant
-        solved = (
-            (np.abs(g0) + np.abs(g1) < CONVERGED * total) & np.isfinite(slope) & (np.abs(slope) < STEPS / 2)
-        )
-        slope, intercept = slope / spread, intercept - slope * centre / spread
+            small = np.abs(g0) + np.abs(g1) < CONVERGED * total
+            if small.all():
+                break
+        solved = small & (np.abs(slope) < STEPS / 2) & (np.abs(intercept) < STEPS / 2)  # False for NaN
+    slope, intercept = slope / spread, intercept - slope * centre / spread
     return np.where(solved, slope, np.nan), np.where(solved, intercept, np.nan)

@@ -74,6 +74,8 @@ ARMS: dict[str, Arm] = {
     "cells_auc_bce": Arm(
         "Top cells, half AUC, half logistic", "#ddaa33", "maps", "auc_and_logistic", settings=CELLS
     ),
+    "cells_pauc": Arm("Top cells, partial AUC loss", "#6699cc", "maps", "partial_auc", settings=CELLS),
+    "cells_ap": Arm("Top cells, average precision", "#997700", "maps", "average_precision", settings=CELLS),
     "breasts_bce": Arm(
         "Top cells and the other breast, logistic loss", "#117733", "maps", "logistic", settings=OTHER_BREAST
     ),

@@ -68,6 +68,7 @@ class Experiment:
         )
         settings = arm.settings
         network = self._network(settings)
+        heights = [record.height for record in self._records.records]
         use = {
             "backbone": network.backbone.name,
             "tap": network.tap,
@@ -85,6 +86,7 @@ class Experiment:
             "margin": settings.data.margin,
             "depth": self._records.depth,
             "for_processing": settings.data.for_processing,
+            "crop_rows": [min(heights), int(np.median(heights)), max(heights)],
         }
         return fit.cell(
             Path(self._settings.run),
@@ -235,7 +237,7 @@ class Experiment:
 
 
 PAIR_LOSS = (
-    "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift",
+    "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift", "max_fpr",
 )  # fmt: skip
 
 

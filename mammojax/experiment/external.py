@@ -86,6 +86,8 @@ def external(
         "networks": {arm: len(model) for arm, model in models.items()},
         "standardise": standardise,
         "statistics": statistics,
+        "models": {arm: [entry.key for entry in table.arms[arm]] for arm in models},
+        "scores_cells": [arm for arm, model in models.items() if model.scores_cells],
         "reads_exams": [arm for arm, model in models.items() if model.reads_exams],
     }
     write_json(directory / FACTS_FILE, facts)
@@ -126,7 +128,7 @@ def _cell(
     everyone = np.arange(len(samples))
 
     def make(folder: Path) -> dict:
-        logits = sample_logits(
+        logits, read = sample_logits(
             model,
             records,
             samples.members,
@@ -141,7 +143,13 @@ def _cell(
         rows = described(records, samples, everyone)
         parts = Split(0, 0, np.empty(0, np.int64), everyone, ())
         write_predictions(folder / "predictions.csv", rows, scores, CALIBRATED, parts)
-        return {"arm": arm, "repeat": 0, "fold": 0, "recipe": {"model": model.key}, "made_from": made_from}
+        return {
+            "arm": arm,
+            "repeat": 0,
+            "fold": 0,
+            "recipe": {"model": model.key},
+            "made_from": {**made_from, **read},
+        }
 
     key = stages.key(model=model.key, **made_from, form=FORM)
     return stages.made(directory / "cells", key, make, what=f"{arm} on {records.name}", say=say)

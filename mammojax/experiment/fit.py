@@ -63,7 +63,7 @@ def recipe(arm: Arm, seed: int) -> dict:
         "maps": ("model", "training"),
         "merged": ("model", "training", "finetune", "augmentation"),
     }[arm.stage]
-    if "auc" in arm.objective:
+    if "logistic" not in arm.objective or "auc" in arm.objective:
         sections = (*sections, "loss")
     for section in sections:
         for name, value in tree[section].items():

@@ -6,8 +6,9 @@ never their logits, and the probability is that of the mean. It refers to the sh
 """
 
 import copy
+import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +41,12 @@ class Evidence:
 class Model:
     """The networks of one arm: one or more of every cell.
 
-    facts: what the files say, equal in all of them. networks: by file, in evaluation mode. Raises UserError where files contradict each other, or where the
-    scanning network's weights are others than those that the model was trained with.
+    facts: what the files say, equal in all of them. networks: by file, in evaluation mode. network: the scanning network;
+    it may be given where it is loaded already. Raises UserError where files contradict each other, or where the scanning
+    network's weights are others than those that the model was trained with.
     """
 
-    def __init__(self, folders: Sequence[Path], *, weights: str = ""):
+    def __init__(self, folders: Sequence[Path], *, weights: str = "", network=None):
         from mammojax.models.scanning import load_backbone
 
         read = [read_arrays(stages.verified(Path(folder), MODEL_FILE)) for folder in folders]
@@ -59,7 +61,7 @@ class Model:
                     f"{folder} is of another model: it differs in {', '.join(differing)}; choose one run"
                 )
         facts = self.facts
-        self.network = load_backbone(
+        self.network = network or load_backbone(
             facts["backbone"],
             tap=facts["tap"],
             weights=weights or facts["weights"] or None,
@@ -248,9 +250,14 @@ class Model:
         one = np.zeros(1, np.int32)
         return float(score(Batch(values[0][None], one, one, np.ones(1, bool), tissue[0][None]))[0])
 
+    @property
+    def scores_cells(self) -> bool:
+        """Whether the networks score cells, and not maps as a whole."""
+        return self.stage == "maps" and self.facts["classifier"] == "mil"
+
     def check_cell_scores(self) -> None:
         """UserError unless the networks score cells."""
-        if self.stage != "maps" or self.facts["classifier"] != "mil":
+        if not self.scores_cells:
             what = {"svm": "an SVM of whole images", "merged": "fine-tuned from pixels"}.get(
                 self.stage, f"of the classifier {self.facts['classifier']}"
             )
@@ -264,9 +271,18 @@ class Model:
         self.check_cell_scores()
         tissue, logits = evidence[i].tissue, []
         for net in (net for networks in self.networks for net in networks):
+            graph, state = _once(self, (id(net), "split"), lambda net=net: _split(net))
             values = self._channels(net, evidence, i, partner)
-            logits.append(np.asarray(net.cell_scores(values[None], tissue[None]))[0])
+            logits.append(np.asarray(compiled_cells(graph)(state, values[None], tissue[None]))[0])
         return self.of_cells(np.asarray(logits), tissue)
+
+    def cell_centres(self, shape: tuple[int, int]) -> np.ndarray:
+        """float64[rows, columns, 2]: (row, column) of the cells of a crop of this shape, in its pixels."""
+        plan = self.plan(shape)
+        if hasattr(plan, "cell_centres"):
+            return plan.cell_centres()
+        windows = np.asarray(plan.cell_windows(), float)  # of a grid: where they begin and end
+        return (windows[..., :2] + windows[..., 2:] - 1) / 2
 
     def of_cells(self, logits: np.ndarray, tissue: np.ndarray) -> np.ndarray:
         """float64[rows, columns]: the mean calibrated log-odds of a crop whose suspicious cells were all like this one and
@@ -275,6 +291,15 @@ class Model:
         none = np.full(int(tissue.sum()), -1)
         scores[tissue] = self.combined(np.asarray(logits)[:, tissue], (none, none))
         return scores
+
+
+@functools.lru_cache(maxsize=16)
+def compiled_cells(graph) -> Callable:
+    """cells(state, maps, tissue) -> float32[b, rows, columns], `cell_scores` of a classifier; compiled once a form."""
+    import jax
+    from flax import nnx
+
+    return jax.jit(lambda state, maps, tissue: nnx.merge(graph, state, copy=True).cell_scores(maps, tissue))
 
 
 def _split(network):

@@ -14,20 +14,26 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.special import expit
 
+from mammojax.datasets.samples import Samples
 from mammojax.datasets.samples import other_view as other_views
 from mammojax.datasets.samples import partner as partners
 from mammojax.datasets.schema import tissue_share
 from mammojax.errors import UserError
+from mammojax.experiment.inputs import neighbours
 from mammojax.experiment.model import Evidence, Model
 from mammojax.images.geometry import Geometry
 from mammojax.images.reading.any_file import is_image_file
 from mammojax.images.reading.isolated import read_crops
 from mammojax.runs.files import read_json, writing
 
+SCALE = (
+    1.5  # times the training set's smallest and largest crop before a film is taken for one of another scale
+)
 COLUMNS = (
     "file", "score", "probability", "box_top", "box_left", "box_height", "box_width", "laterality", "view", "read_with",
     "geometry", "warnings", "reason",
 )  # fmt: skip
+PICTURE = 1024  # pixels: the longer side of what is kept of a crop to be drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +107,8 @@ def predict(
     partner, other_view, samples = _exams(facts, model.facts["sample"])
     scores: dict[int, tuple[float, str]] = {}
     if usable:
-        near = (partner, other_view) if model.facts["sample"] == "image" else _none(len(samples))
-        odds = model.log_odds(evidence, samples, partner, near)
+        near = neighbours(_grouped(samples), partner, other_view)
+        odds = model.log_odds(evidence, samples, partner, (near.partner, near.other_view))
         for members, value in zip(samples, odds):
             for i in members:
                 others = {int(j) for j in (partner[i], other_view[i]) if j >= 0} | set(members) - {i}
@@ -121,24 +127,54 @@ def predict(
         yield row
 
 
-def cell_maps(
-    model: Model, files: Sequence[File], work: Path
-) -> Iterator[tuple[int, np.ndarray, np.ndarray, Geometry]]:
-    """(file number, cell scores float64[rows, columns] (NaN off the breast), cell centres float64[rows, columns, 2] in
-    pixels of the crop, geometry to the original) of every file that `predict` has scored."""
-    held = [_held(work, _digest(file.path)) for file in files]
+@dataclass(frozen=True, eq=False)
+class FileMap:
+    """The map of one scored file. number: of the file, from 0. scores: float64[rows, columns], see `Model.of_cells`, NaN off
+    the breast. centres: float64[rows, columns, 2], of the cells in pixels of the crop. geometry: from the crop to the file.
+    picture: uint8[h, w], the crop.
+    """
+
+    number: int
+    scores: np.ndarray
+    centres: np.ndarray
+    geometry: Geometry
+    picture: np.ndarray
+
+
+def cell_maps(model: Model, files: Sequence[File], work: Path) -> Iterator[FileMap]:
+    """The map of every file that `predict` has scored. UserError for a classifier that scores no cells."""
+    model.check_cell_scores()
+    digests = [_digest(file.path) for file in files]
+    held = [_held(work, digest) for digest in digests]
     usable = [i for i, (facts, _) in enumerate(held) if not facts["reason"]]
     partner, _, _ = _exams([held[i][0] for i in usable], "image")
     evidence = [held[i][1] for i in usable]
     for k, i in enumerate(usable):
         facts = held[i][0]
-        plan = model.plan(tuple(facts["shape"]))
-        yield (
+        shape = tuple(facts["shape"])
+        yield FileMap(
             i,
             model.cell_scores(evidence, k, partner),
-            plan.cell_centres(),
+            model.cell_centres(shape),
             Geometry.from_json(facts["row"]["geometry"]),
+            _picture(work / f"{digests[i]}.npz", shape),
         )
+
+
+def _reduced(image: np.ndarray) -> tuple[np.ndarray, int]:
+    """(uint8, step): the mean of blocks of step x step pixels, from the darkest to the brightest of them."""
+    step = -(-max(image.shape) // PICTURE)
+    high, wide = (max(1, side // step) for side in image.shape)
+    small = image[: high * step, : wide * step].reshape(high, step, wide, step).mean((1, 3))
+    return np.rint(255 * (small - small.min()) / max(np.ptp(small), 1)).astype(np.uint8), step
+
+
+def _picture(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """uint8[h, w] from what was kept of a crop."""
+    with np.load(path, allow_pickle=False) as held:
+        small, step = held["picture"], int(held["step"])
+    whole = small.repeat(step, 0).repeat(step, 1)
+    return np.pad(whole, [(0, side - now) for side, now in zip(shape, whole.shape)], mode="edge")
 
 
 def _digest(path: Path) -> str | None:
@@ -157,19 +193,31 @@ def _keep(work: Path, digest: str, model: Model, found) -> None:
         mammogram, crop = found
         evidence = model.evidence(crop.image, crop.bits, tissue_share(crop.mask))
         with writing(work / f"{digest}.npz") as file:
-            np.savez(file, values=evidence.values, tissue=evidence.tissue)
+            picture, step = _reduced(crop.image)
+            np.savez(file, values=evidence.values, tissue=evidence.tissue, picture=picture, step=step)
         row = {f"box_{side}": getattr(crop.box, side) for side in ("top", "left", "height", "width")}
         row |= {
             "laterality": mammogram.laterality,
             "view": mammogram.view,
             "geometry": crop.geometry.to_json(),
-            "warnings": "; ".join((*mammogram.warnings, *crop.warnings)),
+            "warnings": "; ".join((*mammogram.warnings, *crop.warnings, *_scale(model, crop.image.shape[0]))),
         }
         # the identity joins an exam's films here and is not written to the table
         patient = hashlib.sha256(mammogram.patient.encode()).hexdigest()[:16] if mammogram.patient else ""
         facts = {"reason": "", "row": row, "patient": patient, "shape": list(crop.image.shape)}
     with writing(work / f"{digest}.json", "w") as file:
         json.dump(facts, file)
+
+
+def _scale(model: Model, rows: int) -> list[str]:
+    """What to say of a crop whose size tells that it is read at another scale than the network was trained on."""
+    low, middle, high = model.facts["crop_rows"]
+    if low / SCALE <= rows <= high * SCALE:
+        return []
+    return [
+        f"the crop has {rows} rows, those of the training set {low} to {high} (median {middle}): read at another scale, "
+        f"the score may mean little"
+    ]
 
 
 def _held(work: Path, digest: str | None) -> tuple[dict, Evidence | None]:
@@ -213,5 +261,8 @@ class _Films:
         return len(self.records)
 
 
-def _none(n: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.full(n, -1, np.int64), np.full(n, -1, np.int64)
+def _grouped(members: Sequence[Sequence[int]]) -> Samples:
+    """Crops that share a score, as the rules for exams see samples; labels and patients are of no account."""
+    nothing = np.zeros(len(members), np.int64)
+    names = tuple(str(chosen[0]) for chosen in members)
+    return Samples(names, tuple(np.asarray(chosen, np.int64) for chosen in members), nothing, nothing)

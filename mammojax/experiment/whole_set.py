@@ -4,14 +4,13 @@ What the networks read (maps, whole-image features) is kept by content in the re
 a killed reading goes on where it was, and what was read once serves every arm.
 """
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mammojax.datasets.record import RecordSet
-from mammojax.experiment.model import Model
+from mammojax.experiment.model import Model, compiled_cells
 from mammojax.models.classifiers import classifier_module
 from mammojax.representations.bags import Bags
 from mammojax.representations.cache import Representations
@@ -56,23 +55,25 @@ def sample_logits(
     own: bool = False,
     say: Callable,
     track: Callable,
-) -> np.ndarray:
-    """float64[networks, samples]: the logits of every network, uncalibrated and not yet read with the exam.
+) -> tuple[np.ndarray, dict[str, str]]:
+    """(float64[networks, samples], keys of what was read, by kind): the logits of every network, uncalibrated and not yet
+    read with the exam.
 
     members: record numbers of each sample. partner: int[records], see `datasets.samples`. cache: folder of representations.
     scratch: a folder for what fine-tuned networks have scored so far. own: channels, or features, are standardised over
     this very set, without its labels, and not as in training; sets so the networks of `model`.
     """
     if model.stage == "merged":
-        return _merged_logits(model, records, scratch, track)
+        return _merged_logits(model, records, scratch, track), {}
     if model.stage == "svm":
         from mammojax.representations.whole_image import whole_image_features
 
-        features, _ = whole_image_features(records, model.network, cache, say=say, track=track)
+        features, key = whole_image_features(records, model.network, cache, say=say, track=track)
         if own:
             deviation = features.std(0)
             model.standardise(features.mean(0), np.where(deviation > 0, deviation, np.inf))
-        return np.asarray([net.scores(features) for networks in model.networks for net in networks])
+        logits = [net.scores(features) for networks in model.networks for net in networks]
+        return np.asarray(logits), {"features": key}
     made = scanned(model, records, cache, say=say, track=track)
     if own:
         model.standardise(*ChannelSums(made).of(range(len(records))))
@@ -83,7 +84,7 @@ def sample_logits(
         batches = evaluation_batches(bags, range(len(members)), np.zeros(len(members), np.int32), batch=BATCH)
         parts = [[score(batch)[batch.where] for score in scorers] for batch in batches]
         found.append(np.concatenate(parts, axis=1))
-    return np.concatenate(found).astype(np.float64)
+    return np.concatenate(found).astype(np.float64), {"representations": made.key}
 
 
 def cell_scores(
@@ -104,21 +105,11 @@ def cell_scores(
         logits = []
         for bags, networks in held:
             values, tissue = (np.stack(parts) for parts in zip(*(bags.read(k) for k in chosen)))
-            logits += [np.asarray(_compiled_cells(graph)(state, values, tissue)) for graph, state in networks]
+            logits += [np.asarray(compiled_cells(graph)(state, values, tissue)) for graph, state in networks]
         for k, i in enumerate(numbers[start : start + BATCH]):
             rows, columns = made.shapes[int(i)]
             own = np.asarray([batch[k, :rows, :columns] for batch in logits])
             yield model.of_cells(own, made.tissue(int(i)))
-
-
-@functools.lru_cache(maxsize=16)
-def _compiled_cells(graph):
-    import jax
-    from flax import nnx
-
-    return jax.jit(
-        lambda state, values, tissue: nnx.merge(graph, state, copy=True).cell_scores(values, tissue)
-    )
 
 
 def _bags(model: Model, made: Representations, members, partner: np.ndarray, *, spatial: bool) -> Iterator:

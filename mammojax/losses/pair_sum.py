@@ -91,7 +91,9 @@ def _refuse_unchecked(axis_name):
     if axis_name is None or lax.axis_size(axis_name) == 1:
         return
     kind = jax.typeof(lax.axis_index(axis_name))
-    varying = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma  # JAX 0.10, 0.9
+    varying = (
+        kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+    )  # JAX 0.10, 0.9
     if not varying:
         raise ValueError(
             f"the gradient of a loss with axis_name={axis_name!r} was asked for under pmap or shard_map(check_vma=False), "

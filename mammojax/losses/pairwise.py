@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from mammojax.losses import fast, materialized, tiled
+from mammojax.losses.groups import within_groups
 from mammojax.losses.inputs import constant, nan_where, relative, scored
 from mammojax.losses.pair_sum import pair_sum
 from mammojax.losses.partial import hardest
@@ -28,6 +29,8 @@ def pairwise_auc_loss(
     temperature: float = 1.0,
     max_fpr: float = 1.0,
     min_tpr: float = 0.0,
+    groups: jax.Array | None = None,
+    exclude: jax.Array | None = None,
     axis_name: str | None = None,
     sharding: jax.sharding.NamedSharding | None = None,
 ) -> jax.Array:
@@ -56,6 +59,10 @@ def pairwise_auc_loss(
     margin, temperature: m and t above, Python floats.
     max_fpr, min_tpr: partial AUC. Only the highest `max_fpr` of the negatives and the lowest 1 - `min_tpr` of the
     positives count (`partial.py`), Python floats.
+    groups: int[n]. Only pairs of one group count: one scanner, one site, one query. exclude: int[n]. Pairs of equal ids do
+    not count, such as those of one patient: the sum of all pairs less those, so an element of the gradient to which its own
+    group gives nearly all has fewer right digits. Both take O(N log N + N x largest group) for any surrogate
+    (`groups.py`; for few large groups see `auc_losses`), one derivative, and one device.
     axis_name: of `jax.shard_map`: the pairs are those of all devices along this axis, and so is the loss; the gradient
     is that of the device's own scores. Differentiate under its default check_vma=True; without it, and under pmap, a
     gradient is refused.
@@ -70,13 +77,18 @@ def pairwise_auc_loss(
     >>> print(f"{pairwise_auc_loss(scores, labels):.4f}")
     0.1250
     """
-    if axis_name is None and (place := place_of(jnp.asarray(scores), sharding)) is not None:
+    if groups is not None or exclude is not None:
+        if axis_name is not None or sharding is not None:
+            raise ValueError("groups and exclude see one device; leave out axis_name and sharding")
+    elif axis_name is None and (place := place_of(jnp.asarray(scores), sharding)) is not None:
         options = {"surrogate": surrogate, "implementation": implementation, "reduction": reduction, "margin": margin,
                    "temperature": temperature, "max_fpr": max_fpr, "min_tpr": min_tpr}  # fmt: skip
         return spread(pairwise_auc_loss, place, scores, labels, where, weights, **options)
     scores, positive, negative, sound = scored(scores, labels, where, weights, axis_name)
     if reduction not in ("mean", "sum"):
         raise ValueError(f"unknown reduction {reduction!r}; choose mean or sum")
+    if scores.shape[0] == 0:
+        return jnp.zeros((), scores.dtype)
     max_fpr, min_tpr = constant("max_fpr", max_fpr), constant("min_tpr", min_tpr)
     (positive, largest_p), (negative, largest_n) = (relative(w, axis_name) for w in (positive, negative))
     if max_fpr != 1 or min_tpr != 0:
@@ -85,22 +97,44 @@ def pairwise_auc_loss(
         positive, negative = hardest(
             scores, positive, negative, max_fpr=max_fpr, min_tpr=min_tpr, axis_name=axis_name
         )
-    total = pairwise_sum(
-        scores,
-        positive,
-        negative,
-        surrogate=surrogate,
-        implementation=implementation,
-        margin=margin,
-        temperature=temperature,
-        axis_name=axis_name,
-    )
+    options = {"surrogate": surrogate, "margin": margin, "temperature": temperature}
+    if groups is None:
+        total = pairwise_sum(
+            scores, positive, negative, implementation=implementation, axis_name=axis_name, **options
+        )
+        positives, negatives = _along(axis_name, (jnp.sum(positive), jnp.sum(negative)), lax.psum)
+        pairs = positives * negatives
+    else:
+        total, pairs = _within(scores, positive, negative, groups, **options)
+    if exclude is not None:
+        left_out = exclude if groups is None else _both(groups, exclude)
+        less, fewer = _within(scores, positive, negative, left_out, **options)
+        # what rounding leaves where every pair is excluded
+        some = pairs - fewer > 1e-6 * pairs
+        total, pairs = jnp.where(some, total - less, 0), jnp.where(some, pairs - fewer, 0)
     total *= sound
     if reduction == "sum":
         return total * largest_p * largest_n
-    positives, negatives = _along(axis_name, (jnp.sum(positive), jnp.sum(negative)), lax.psum)
-    pairs = positives * negatives
     return total / jnp.where(pairs > 0, pairs, 1)
+
+
+def _within(scores, positive, negative, ids, *, surrogate, margin, temperature):
+    """Value and number of the pairs of equal ids; NaN for scores that are none."""
+    ids = jnp.asarray(ids)
+    if ids.shape != scores.shape:
+        raise ValueError(
+            f"scores and group ids differ in shape: {scores.shape} and {ids.shape}; pass one per score"
+        )
+    counted = positive + negative > 0
+    finite = nan_where(~jnp.isfinite(scores) & counted, scores.dtype)
+    total, pairs = within_groups(
+        jnp.where(jnp.isfinite(scores), scores, 0),
+        positive,
+        negative,
+        ids,
+        make_surrogate(surrogate, margin=margin, temperature=temperature),
+    )
+    return total * finite, pairs
 
 
 def pairwise_sum(
@@ -188,6 +222,15 @@ def fast_path(
         return jnp.int32(0)
     weights = jnp.where(jnp.isfinite(scores), positive - negative, 0)
     return fast.path(lax.stop_gradient(scores), weights, pair, axis_name)
+
+
+def _both(groups, exclude):
+    """int32[n]: ids that are equal where both are."""
+    groups, exclude = jnp.asarray(groups), jnp.asarray(exclude)
+    a, b, order = lax.sort((groups, exclude, jnp.arange(groups.shape[0], dtype=jnp.int32)), num_keys=2)
+    new = (a[1:] != a[:-1]) | (b[1:] != b[:-1])
+    number = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), new]), dtype=jnp.int32)
+    return jnp.zeros(groups.shape, jnp.int32).at[order].set(number, unique_indices=True)
 
 
 def _along(axis_name, x, collective):

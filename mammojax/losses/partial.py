@@ -61,7 +61,9 @@ def _lowest(scores, weights, share, axis_name):
         through = jnp.cumsum(wide)
         first = jnp.concatenate([jnp.ones(1, bool), keys[1:] != keys[:-1]])
         last = jnp.concatenate([first[1:], jnp.ones(1, bool)])
-        before = lax.cummax(jnp.where(first, through - wide, 0.0))  # the weight below the sample's run of ties
+        before = lax.cummax(
+            jnp.where(first, through - wide, 0.0)
+        )  # the weight below the sample's run of ties
         run = lax.cummin(jnp.where(last, through, jnp.inf), reverse=True) - before
         kept = jnp.clip((share * through[-1] - before) / jnp.where(run > 0, run, 1), 0, 1)
         kept = lax.convert_element_type(kept, weights.dtype)

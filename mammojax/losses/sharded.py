@@ -6,6 +6,7 @@ gives by default, anywhere), or those of the argument `sharding` (axes of type A
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -18,12 +19,16 @@ def place_of(scores: jax.Array, sharding: NamedSharding | None) -> tuple | None:
     """(mesh, axis name or names) along which the scores are split, or None if they are not."""
     if sharding is None:
         known = getattr(scores, "sharding", None) if not isinstance(scores, jax.core.Tracer) else None
-        sharding = known if isinstance(known, NamedSharding) else getattr(jax.typeof(scores), "sharding", None)
+        sharding = (
+            known if isinstance(known, NamedSharding) else getattr(jax.typeof(scores), "sharding", None)
+        )
     spec = getattr(sharding, "spec", ())
     if len(spec) != 1 or spec[0] is None:
         return None
-    axes = spec[0][0] if isinstance(spec[0], tuple) and len(spec[0]) == 1 else spec[0]
-    return sharding.mesh, axes
+    axes = spec[0] if isinstance(spec[0], tuple) else (spec[0],)
+    if math.prod(sharding.mesh.shape[axis] for axis in axes) == 1:
+        return None
+    return sharding.mesh, axes if len(axes) > 1 else axes[0]
 
 
 def spread(

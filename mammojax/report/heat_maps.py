@@ -74,6 +74,20 @@ def heat_maps(groups: Mapping[str, Sequence[MappedFilm]], *, may_be_shown: bool)
     return buffer.getvalue()
 
 
+def overlay(film: MappedFilm) -> bytes:
+    """PNG of one film beside itself with its map, drawn as in `heat_map_figure`: for the owner of the film."""
+    figure = Figure(figsize=(2 * 3.2, 3.2 * film.image.shape[0] / film.image.shape[1]), layout="constrained")
+    FigureCanvasAgg(figure)
+    plain, mapped = figure.subplots(1, 2)
+    for axes in (plain, mapped):
+        axes.set_axis_off()
+        _draw_film(axes, film)
+    _draw_map(mapped, film)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DOTS, metadata={"Software": None})
+    return buffer.getvalue()
+
+
 def heat_map_figure(groups: Mapping[str, Sequence[MappedFilm]], *, may_be_shown: bool) -> Figure:
     """A row for each group (heading -> films), each film beside itself with its map.
 

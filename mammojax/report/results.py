@@ -45,6 +45,7 @@ def write_results(
     pictures: Sequence[Picture] = (),
     acquisition: Acquisition | None = None,
     films: Sequence[Film] = (),
+    mapped: str = "",
     findings: Sequence[Finding] = (),
 ) -> tuple[str, Path]:
     """Writes all results of a run into `directory`, where its accounts.csv lies; table.md's text and the report's path.
@@ -54,7 +55,7 @@ def write_results(
     for, as a record. notes: sentences on how to read the numbers. curves_of: arms in the figure of training
     curves; empty for the first ones. pictures: more of them, after those that are drawn here. acquisition:
     how the films were taken; adds the arm `FACTS`, which knows nothing else, and every arm within groups. films: held-out
-    films of one repeat with the proposed arm's maps; adds where it looks. findings: of the caller's own, before these.
+    films of one repeat with the maps of the arm `mapped` (empty: the proposed one); adds where it looks. findings: of the caller's own, before these.
     Raises UserError if cells are missing or of different recipes, or the proposed arm is not among them.
     """
     directory = Path(directory)
@@ -70,9 +71,10 @@ def write_results(
         colours = {**colours, FACTS: "#aaaaaa"}
         findings.append(shortcuts(predictions, acquisition, titles=titles, seed=seed, resamples=resamples))
     if films:
-        finding, response = pointing(films, title=titles[proposed], seed=seed, resamples=resamples)
+        finding, response = pointing(films, title=titles[mapped or proposed], seed=seed, resamples=resamples)
         findings.append(finding)
-        figure = figures.free_response_figure(response, title=titles[proposed])
+        write_json(directory / "localisation.json", finding.value)
+        figure = figures.free_response_figure(response, title=titles[mapped or proposed])
         data = figures.save_figure(figure, directory / "figures" / "free_response")
         more.append(
             Picture(

@@ -1,27 +1,39 @@
 """The results of a run directory, or of one of its external validations: its table's cells, gathered and written."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from mammojax import __version__
+from mammojax.errors import UserError
 from mammojax.experiment.external import FACTS_FILE
+from mammojax.experiment.held_out import Reading, film_maps, prepared_of, scores_cells
 from mammojax.experiment.table import Table, read_table
+from mammojax.report.acquisition import acquisition_of
 from mammojax.report.collect import Cell, collect
 from mammojax.report.external import calibration_drift
 from mammojax.report.results import NOTES, write_results
-from mammojax.runs.files import read_json
+from mammojax.report.where import films_of, needs_maps, panels
+from mammojax.runs import stages
+from mammojax.runs.files import read_json, read_sealed, sha256_of, write_sealed, writing
 
+FORM = 2  # raise when what is made of the same cells changes
+RESULTS, REPORT = "results.json", "report.html"
+WRITTEN = ("predictions.csv", "table.md", "table.json", "localisation.json", REPORT)
 EXTERNAL_NOTES = (
     "No network was trained, chosen or calibrated here: every record was scored by all networks of an arm, those of every "
-    "fold and repeat, and their calibrated log-odds were averaged. There are no folds: patients are resampled from all, "
-    "and the mean over folds and the pooled AUC are one number.",
+    "fold and repeat, and their calibrated log-odds were averaged.",
 )
 
 
-def evaluate(directory: Path, *, command: str) -> tuple[str, Path]:
+def evaluate(
+    directory: Path, *, command: str, say: Callable[[str], None] = lambda text: None
+) -> tuple[str, Path]:
     """Writes predictions.csv, table.md, table.json, figures/ and report.html of a finished cross-validation, or of the
-    directory that `external` gives.
+    directory that `external` gives; and localisation.json where the set has annotated lesions.
 
-    Returns the table in Markdown and the report's path. command: what makes the run again. Raises UserError if cells are
-    missing, damaged or of different recipes.
+    Returns the table in Markdown and the report's path. command: what makes the run again. What the prepared set and the
+    representations add (acquisition, maps) is left out, which is said, where they are not there any more. Raises UserError
+    if cells are missing, damaged or of different recipes.
     """
     directory = Path(directory)
     table = read_table(directory)
@@ -31,8 +43,19 @@ def evaluate(directory: Path, *, command: str) -> tuple[str, Path]:
         for arm, entries in table.arms.items()
         for entry, folder in zip(entries, table.folders(arm))
     ]
-    own = _of_external if (directory / FACTS_FILE).is_file() else _of_crossval
-    return write_results(
+    made_from = stages.key(
+        cells={arm: [folder.name for name, _, _, folder in cells if name == arm] for arm in table.arms},
+        arms=[list(table.arms), table.titles, table.colours, table.proposed],
+        config=config,
+        version=[__version__, FORM],
+    )
+    finished = _reused(directory, made_from)
+    if finished is not None:
+        say("the results are reused: table, figures and report are those of these cells")
+        return finished, directory / REPORT
+    external = (directory / FACTS_FILE).is_file()
+    own = _of_external if external else _of_crossval
+    text, report = write_results(
         directory,
         cells,
         titles=table.titles,
@@ -43,7 +66,63 @@ def evaluate(directory: Path, *, command: str) -> tuple[str, Path]:
         command=command,
         config=config,
         **own(directory, table, cells, config),
+        **_of_films(directory, table, cells, config, external, say),
     )
+    figures = [f"figures/{path.name}" for path in (directory / "figures").iterdir()]
+    written = [name for name in (*WRITTEN, *figures) if (directory / name).is_file()]
+    digests = {name: sha256_of(directory / name) for name in written}
+    write_sealed(directory / RESULTS, {"made_from": made_from, "files": digests})
+    return text, report
+
+
+def _reused(directory: Path, made_from: str) -> str | None:
+    """The table of results that were made from the same cells and are as they were written; None if they are not."""
+    held = read_sealed(directory / RESULTS)
+    if held is None or held["made_from"] != made_from:
+        return None
+    for name, digest in held["files"].items():
+        if not (directory / name).is_file() or sha256_of(directory / name) != digest:
+            return None
+    return (directory / "table.md").read_text(encoding="utf-8")
+
+
+def _of_films(
+    directory: Path, table: Table, cells: list[Cell], config: dict, external: bool, say: Callable
+) -> dict:
+    """What the films themselves add."""
+    root = directory.parents[1] if external else directory  # the run directory
+    prepared = Path(config["data"]["prepared"] or root / "prepared")
+    records = prepared_of(prepared, cells[0][3])
+    if records is None:
+        say(f"acquisition and maps are left out: {prepared} does not hold the prepared set any more")
+        return {}
+    # no acquisition of another set: what it alone would tell has to be learnt there, and there are no folds
+    found = {} if external else {"acquisition": acquisition_of(records)}
+    facts = read_json(directory / FACTS_FILE) if external else {}
+    of_cells = facts.get("scores_cells") or [arm for arm, _, _, folder in cells if scores_cells(folder)]
+    if not of_cells or not needs_maps(records):
+        return found
+    mapped = table.proposed if table.proposed in of_cells else of_cells[-1]
+    of_arm = [folder for arm, repeat, _, folder in cells if arm == mapped and repeat == 0]
+    if external:
+        readings = [Reading(of_arm[0], tuple(root / "cells" / key for key in facts["models"][mapped]))]
+    else:
+        readings = [Reading(folder, (folder,)) for folder in of_arm]
+    try:
+        maps = film_maps(
+            readings, records, Path(config["scan"]["representations"] or root / "representations")
+        )
+        maps = list(maps or ())
+    except UserError as error:
+        say(f"maps are left out: {error}")
+        maps = []
+    if maps:
+        pictures = panels(maps, records)
+        for picture in pictures:
+            with writing(directory / "figures" / "heat_maps.png") as file:
+                file.write(picture.data)
+        found |= {"films": films_of(maps, records), "mapped": mapped, "pictures": pictures}
+    return found
 
 
 def _of_crossval(directory: Path, table: Table, cells: list[Cell], config: dict) -> dict:

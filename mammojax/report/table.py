@@ -42,9 +42,11 @@ def counted(level: str, summary: LevelSummary) -> str:
 def method(summary: Summary) -> list[str]:
     """How the numbers of a summary were made and how they are read, in sentences."""
     several = summary.repeats > 1
-    drawn = (
-        "of the patients, who are the same in all repeats" if several else "of the patients inside each fold"
-    )
+    first = next(iter(summary.arms.values()))["image"]
+    folds = max(map(len, first.folds.values()))
+    drawn = "of the patients" if folds == 1 else "of the patients inside each fold"
+    if several:
+        drawn = "of the patients, who are the same in all repeats"
     text = [
         f"In brackets: 95% intervals from {summary.resamples} bootstrap resamples {drawn}; they say what other patients would "
         "change.",
@@ -59,6 +61,8 @@ def method(summary: Summary) -> list[str]:
             "folds of a repeat. SD of repeats: over the repeats' mean AUC; it says what other folds and seeds would change "
             "on the same patients, and is not part of the interval."
         )
+    elif folds == 1:
+        text.append("There are no folds: the mean over folds and the pooled AUC are one number.")
     else:
         text.append(
             "SD of folds: over the folds' AUC. One repeat: what other folds and seeds would change is not shown."

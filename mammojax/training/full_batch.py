@@ -5,6 +5,7 @@ seeds) differ in a mask and in their parameters, and share every pass over the m
 The whole fit is one compiled loop.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -40,26 +41,33 @@ def fit_full(
     *,
     epochs: int,
     evaluate_every: int = 1,
+    seeds: Sequence[int] | None = None,
+    rates: Sequence[float] | None = None,
+    decays: Sequence[float] | None = None,
 ) -> FullFit:
     """Trains K networks of one form for `epochs` steps of the whole training set.
 
     models: K modules that differ in parameters and random streams alone. maps: of all n samples. labels: int[n].
     members: bool[K, n], the training samples of each. epochs: of the optimiser's schedule or less; evaluated every
-    `evaluate_every` of them and at the end.
+    `evaluate_every` of them and at the end. seeds: K, of what an objective draws by chance. rates, decays: float[K], the
+    learning rate and the lambda of each network, in place of the optimiser's: a grid of them is one program.
     """
     members = np.asarray(members, bool)
     graph, states = None, []
-    for model, chosen in zip(models, members, strict=True):
-        graph, state = start(model, optimizer, objective, labels=labels[chosen])
-        own, shared = nnx.split_state(state.rest, nnx.RngState, ...)
-        states.append(state._replace(rest=own))
+    seeds = [0] * len(models) if seeds is None else seeds
+    for model, chosen, seed in zip(models, members, seeds, strict=True):
+        graph, state = start(model, optimizer, objective, labels=labels[chosen], seed=seed)
+        chance, shared = nnx.split_state(state.rest, nnx.RngState, ...)
+        states.append(state._replace(rest=chance))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     models[0].eval()
     evaluated, _, _ = nnx.split(models[0], nnx.Param, ...)
     every = min(evaluate_every, epochs)
     full, rest = divmod(epochs, every)
     run = functools.partial(_compiled(graph, evaluated, optimizer, objective), shared=shared, maps=maps)
-    batch = (jnp.asarray(labels, jnp.int32), jnp.asarray(members))
+    own = {"learning_rate": rates, "regularisation": decays}
+    own = {name: jnp.asarray(values, jnp.float32) for name, values in own.items() if values is not None}
+    batch = (jnp.asarray(labels, jnp.int32), jnp.asarray(members), own)
     stacked, found = run(stacked, *batch, every=every, times=full)
     parts = [found]
     if rest:
@@ -73,21 +81,24 @@ def fit_full(
 @functools.lru_cache(maxsize=32)
 def _compiled(graph, evaluated, optimizer: Optimizer, objective: Objective):
     @functools.partial(jax.jit, static_argnames=("every", "times"))
-    def run(states: TrainState, labels, members, *, shared, maps: Maps, every: int, times: int):
+    def run(states: TrainState, labels, members, own, *, shared, maps: Maps, every: int, times: int):
         everything = taken(Batch(None, labels, jnp.arange(len(labels)), None), maps)
 
-        def one(state, where):
+        def one(state, where, own):
+            mine = dataclasses.replace(optimizer, **own)
             whole = state._replace(rest=nnx.merge_state(state.rest, shared))
-            whole, report = one_step(graph, optimizer, objective, whole, everything._replace(where=where))
-            own, _ = nnx.split_state(whole.rest, nnx.RngState, ...)
-            return whole._replace(rest=own), (report.loss, report.penalty)
+            whole, report = one_step(graph, mine, objective, whole, everything._replace(where=where))
+            chance, _ = nnx.split_state(whole.rest, nnx.RngState, ...)
+            return whole._replace(rest=chance), (report.loss, report.penalty)
 
         def score(state):
             model = nnx.merge(evaluated, state.kept, nnx.merge_state(state.rest, shared))
             return forward(model, everything, jnp.float32(1))
 
         def between(states, _):
-            states, reports = jax.lax.scan(lambda s, _: jax.vmap(one)(s, members), states, None, length=every)
+            states, reports = jax.lax.scan(
+                lambda s, _: jax.vmap(one)(s, members, own), states, None, length=every
+            )
             loss, penalty = jax.tree.map(lambda x: x.mean(0), reports)
             return states, (jax.vmap(score)(states), states.kept, loss, penalty)
 

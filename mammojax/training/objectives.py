@@ -87,7 +87,7 @@ class Auc:
     temperature: float = 1.0
     correct_drift: bool = True
 
-    def _form(self):
+    def form(self):
         names = ("surrogate", "implementation", "margin", "temperature")
         return {name: getattr(self, name) for name in names}
 
@@ -100,9 +100,9 @@ class Auc:
                 state.buffers,
                 where=batch.where,
                 correct_drift=self.correct_drift,
-                **self._form(),
+                **self.form(),
             )
-        return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **self._form())
+        return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **self.form())
 
     def buffers(self, samples):
         if self.pairs != "buffer":
@@ -133,6 +133,47 @@ class Mixed:
 
     def at_once(self):
         return Mixed(self.auc.at_once())
+
+
+@dataclasses.dataclass(frozen=True)
+class PartialAuc:
+    """The pairwise loss against the highest `max_fpr` of the negatives of a step (one-way partial AUC); `pair`: the options
+    of a pair. A step should see many negatives: best at the whole training set a step."""
+
+    max_fpr: float
+    pair: Auc
+
+    correct_drift = False
+
+    def loss(self, scores, batch, state):
+        form = self.pair.form()
+        return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, max_fpr=self.max_fpr, **form)
+
+    def buffers(self, samples):
+        return None
+
+    def at_once(self):
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class AveragePrecision:
+    """One minus a smooth average precision of a step's samples."""
+
+    temperature: float = 1.0
+
+    correct_drift = False
+
+    def loss(self, scores, batch, state):
+        return losses.average_precision_loss(
+            scores, batch.labels, where=batch.where, temperature=self.temperature
+        )
+
+    def buffers(self, samples):
+        return None
+
+    def at_once(self):
+        return self
 
 
 OBJECTIVES: dict[

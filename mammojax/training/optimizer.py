@@ -69,7 +69,7 @@ class Optimizer:
 
         def moved(path, p, d, a):
             own = rate * (self.scanning_rate if "scanning" in jax.tree_util.keystr(path[:1]) else 1.0)
-            if self.decay == "decoupled" and self.regularisation and is_kernel(p):
+            if self.decay == "decoupled" and is_kernel(p):
                 d = d + self.regularisation * (p - a)
             return p - own * d
 

@@ -84,6 +84,13 @@ def test_flags_are_told_from_arguments_and_the_last_of_several_counts(typed, fil
     assert split_flags(typed) == (file, values, rest)
 
 
+def test_the_settings_of_another_set_are_named_by_a_flag_of_their_own():
+    typed = ["--run=a", "--on=configs/mias.py", "--config.data.source=b"]
+    assert split_flags(typed, "on") == ("configs/mias.py", {"data.source": "b"}, ["--run=a"])
+    done = run("launch.evaluate", "--run=a", "--config.data.source=b")
+    assert "config.data.source is a setting of --on=FILE; give both" in error_line(done)
+
+
 @pytest.mark.parametrize("typed", [["--config"], ["--config.seed"], ["--config.seed", "--config=a.py"]])
 def test_a_flag_without_its_value_is_told(typed):
     with pytest.raises(UserError, match=f"{typed[0]} has no value; give {typed[0]}=VALUE"):
@@ -315,3 +322,18 @@ def test_a_full_or_read_only_target_is_one_line(error, line):
 def test_an_error_of_our_own_keeps_its_traceback():
     done = python(LAUNCHER.format(body="raise FileNotFoundError(errno.ENOENT, 'No such file', 'x')"))
     assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_settings_that_the_core_names_are_printed_as_the_flags_that_are_typed():
+    from launch.config_file import with_flags
+
+    assert with_flags("one CSV expected; name it with data.folder.csv") == (
+        "one CSV expected; name it with --config.data.folder.csv"
+    )
+    for plain in (
+        "--config.data.folder.csv is empty",
+        "see data/folder.csv",
+        "numpy.load failed",
+        "config.run is empty",
+    ):
+        assert with_flags(plain) == plain

@@ -32,7 +32,7 @@ def test_weights_cannot_be_taken_for_a_mask():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_auc_and_the_partial_auc_are_those_of_scikit_learn(tied, weighted):
     rng = np.random.default_rng(0)
-    for seed in range(3):
+    for _ in range(3):
         labels = (rng.random(80) < 0.3).astype(np.int32)
         scores = rng.normal(size=80) + labels
         scores = (np.round(scores) if tied else scores).astype(np.float32)  # runs of ties lie across the cut

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # programs for eight devices compile for more than 90 CPU seconds
+
 
 @pytest.fixture(scope="module")
 def found():
+    return run()
+
+
+def run(*arguments):
     here = Path(__file__)
     environment = {**os.environ, "PYTHONPATH": str(here.parents[2]), "JAX_NUM_CPU_DEVICES": "8"}
-    program = [sys.executable, str(here.with_name("sharded_program.py"))]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment, timeout=3600)
+    program = [sys.executable, str(here.with_name("sharded_program.py")), *arguments]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -22,12 +28,16 @@ def found():
 def test_losses_gradients_and_the_auc_of_eight_devices_are_those_of_one(found):
     # sums in another order: a few units of 6e-8, of the largest element
     differences = {k: v for k, v in found.items() if k != "collectives" and not k.startswith("buffers")}
-    assert len(differences) == 8 and max(differences.values()) < 1e-6, differences
+    assert len(differences) == 5 and max(differences.values()) < 1e-6, differences
 
 
-@pytest.mark.parametrize("policy", ["all", "reservoir", "fifo"])
-def test_buffers_on_eight_devices_hold_what_one_would(found, policy):
-    assert found[f"buffers {policy}"] < 1e-6
+def test_buffers_on_eight_devices_hold_what_one_would(found):
+    assert found["buffers all"] < 2e-6  # after a drift that is summed in another order
+
+
+def test_more_forms_of_the_loss_and_the_small_buffers_on_eight_devices():
+    found = {k: v for k, v in run("all").items() if k != "collectives"}
+    assert len(found) == 12 and max(found.values()) < 2e-6, found
 
 
 def test_the_bytes_that_travel_under_fast_do_not_grow_with_the_scores(found):

@@ -46,6 +46,17 @@ def test_networks_fitted_together_are_those_fitted_alone(objective):
         assert np.allclose(together.scores[:, k], alone.scores[:, 0], atol=2e-3)
 
 
+def test_a_network_may_have_a_rate_and_a_decay_of_its_own():
+    other = Optimizer(1.0, 30, schedule="step", warmup=0.0, clip=0.0, decay="penalty", regularisation=9.0)
+    own = {"rates": [0.05, 0.01], "decays": [0.1, 2.0]}
+    models, members = [head(0), head(0)], np.stack([HALF, HALF])
+    found = fit_full(models, Logistic(), other, MAPS, LABELS, members, epochs=30, evaluate_every=30, **own)
+    plain = fit([0], HALF[None], Logistic(), evaluate_every=30)
+    # the same arithmetic in another program, through thirty steps of Adam
+    assert np.allclose(found.scores[0, 0], plain.scores[0, 0], atol=2e-3)
+    assert np.abs(found.scores[0, 1] - plain.scores[0, 0]).max() > 0.1
+
+
 def test_samples_outside_the_training_set_do_not_touch_the_fit():
     changed = LABELS.copy()
     changed[~HALF] = 1 - changed[~HALF]

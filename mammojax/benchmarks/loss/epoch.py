@@ -81,12 +81,12 @@ def _program(surrogate):
 
             def loss(s):
                 return buffered_auc_loss(
-                    s, y, at, buffers, where, surrogate=surrogate, implementation="tiled"
+                    s, y, at, buffers, where=where, surrogate=surrogate, implementation="tiled"
                 )
 
             gradient = jax.grad(loss)(s) * jnp.sum(where) / size  # the mean over the batches of an epoch
             key, draw = jax.random.split(key)
-            return update(buffers, s, y, at, where, draw), gradients.at[i].set(gradient), key
+            return update(buffers, s, y, at, where=where, key=draw), gradients.at[i].set(gradient), key
 
         return jax.lax.fori_loop(0, steps, step, (buffers, 0 * scores, key))[:2]
 

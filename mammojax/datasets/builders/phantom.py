@@ -21,6 +21,7 @@ class Phantom(MammogramBuilder):
 
     SCHEMES = ("malignant",)
     HOW = "it is made by the program; give an empty or absent folder as --config.data.source"
+    MAY_BE_SHOWN = True  # nobody's films
 
     @staticmethod
     def find(
