@@ -35,6 +35,9 @@ if __name__ == "__main__":
 
 def main(settings, arguments: list[str]) -> None:
     command_line.no_arguments(arguments)
+    shares = sorted(numbers("shares", SHARES.value, 1.0), reverse=True)
+    rates, decays = numbers("rates", RATES.value, 100.0), numbers("decays", DECAYS.value, 1e6)
+
     from mammojax.benchmarks.imbalance.compare import compare
     from mammojax.benchmarks.imbalance.contenders import CONTENDERS, TABLE
     from mammojax.benchmarks.imbalance.study import Design
@@ -45,10 +48,10 @@ def main(settings, arguments: list[str]) -> None:
         if name not in CONTENDERS:
             raise UserError(f"--losses: unknown {name!r}; choose from {', '.join(CONTENDERS)}")
     design = Design(
-        shares=tuple(sorted(numbers("shares", SHARES.value, 1.0), reverse=True)),
+        shares=tuple(shares),
         draws=DRAWS.value,
-        rates=tuple(numbers("rates", RATES.value, 100.0)),
-        decays=tuple(numbers("decays", DECAYS.value, 1e6)),
+        rates=tuple(rates),
+        decays=tuple(decays),
         trials=TRIALS.value,
         seed=settings.seed,
     )
