@@ -15,11 +15,12 @@ from mammojax.settings.explain import explain
 from mammojax.settings.leaves import leaves
 from mammojax.settings.read import ArmChoice, chosen_arm, defaults, fields_from, replaced, to_mapping
 from mammojax.settings.rules import check_arms, check_names, check_rules, notes
-from mammojax.settings.tree import Mil, Paper, Pooled, Settings
+from mammojax.settings.tree import Mil, Model, Paper, Pooled, Settings
 
 __all__ = [
     "ArmChoice",
     "Mil",
+    "Model",
     "Paper",
     "Pooled",
     "Settings",
