@@ -268,7 +268,7 @@ def test_what_only_the_network_shows_is_one_line_before_anything_is_prepared(tmp
 def test_programs_without_a_run_say_which_flag_is_missing(tmp_path):
     assert "--run is empty" in error_line(run("launch.evaluate"))
     assert "--run is empty" in error_line(run("launch.predict", "x.dcm"))
-    assert "config.json is absent" in error_line(run("launch.evaluate", f"--run={tmp_path}"))
+    assert "holds no finished cross-validation" in error_line(run("launch.evaluate", f"--run={tmp_path}"))
 
 
 def test_a_run_folder_that_cannot_be_written_is_one_line(tmp_path):

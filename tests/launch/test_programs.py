@@ -158,7 +158,7 @@ def test_a_second_start_trains_nothing_and_changes_no_byte(finished):
     done = run(*command(finished.folder), timeout=3600)
     assert done.returncode == 0, done.stderr
     stages = 1 + 1 + 3 + len(ARMS) * 2  # phantoms, the prepared set, representations, cells
-    assert done.stdout.count("is reused") == stages and "epoch" not in done.stderr
+    assert done.stdout.count("is reused") >= stages and "epoch" not in done.stderr
     assert everything(finished.folder) == before
 
 
