@@ -36,12 +36,12 @@ class Experiment:
         table = settings.crossval
         self._samples = sampling.samples(records, settings.data.sample)
         self._partner, other = sampling.partner(records), sampling.other_view(records)
-        self._neighbours = inputs.neighbours(self._samples, self._partner, other)
         if table.control == "labels":
             exchanged = exchanged_labels(self._samples, seed=settings.seed)
             self._samples = dataclasses.replace(self._samples, labels=exchanged)
         elif table.control == "partner":
             self._partner = random_partner(records, self._partner, seed=settings.seed)
+        self._neighbours = inputs.neighbours(self._samples, self._partner, other)
         self.splits: list[Split] = [
             parts
             for repeat in range(table.repeats)
