@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from mammojax.datasets.pipeline import Augmentation, augment, crops
+from mammojax.datasets.pipeline import Augmentation, augment, crops, draw
 
 STRONG = Augmentation(flip=0.5, rotation=10, scaling=0.2, intensity=0.2)
 
@@ -20,7 +20,11 @@ class Pictures:
     def __getitem__(self, i):
         rows, columns = np.mgrid[:80, :50]
         breast = (rows - 40) ** 2 / 35**2 + columns**2 / 38**2 < 1
-        return {"image": np.where(breast, 1000 + 100 * i + rows, 0).astype(np.uint16), "bits": 12, "index": i}
+        image = np.where(breast, 1000 + 100 * i + rows, 0).astype(np.uint16)
+        tissue = np.rint(255 * np.pad(breast, ((0, 0), (0, 6))).reshape(10, 8, 7, 8).mean((1, 3))).astype(
+            np.uint8
+        )
+        return {"image": image, "tissue": tissue, "bits": 12, "index": i}
 
 
 def mean(element):
@@ -32,21 +36,25 @@ def values(**options):
     return [(e["index"], e["value"]) for e in crops(Pictures(), range(6), **settings)]
 
 
+def changed_by(picture, augmentation, seed):
+    return augment(picture, 12, draw(augmentation, np.random.default_rng(seed)))
+
+
 def test_no_augmentation_returns_the_pixels_unchanged():
     picture = Pictures()[2]["image"]
-    assert np.array_equal(augment(picture, 12, Augmentation(), np.random.default_rng(0)), picture)
+    assert np.array_equal(changed_by(picture, Augmentation(), 0), picture)
 
 
 def test_a_flip_is_up_down_so_that_the_chest_wall_stays_left():
     picture = Pictures()[0]["image"]
-    flipped = augment(picture, 12, Augmentation(flip=1.0), np.random.default_rng(0))
+    flipped = changed_by(picture, Augmentation(flip=1.0), 0)
     assert np.array_equal(flipped, picture[::-1])
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_augmentation_keeps_type_range_background_and_the_breast_at_the_chest_wall(seed):
     picture = Pictures()[0]["image"]
-    changed = augment(picture, 12, STRONG, np.random.default_rng(seed))
+    changed = changed_by(picture, STRONG, seed)
     assert changed.dtype == np.uint16 and changed.shape == picture.shape and changed.max() < 2**12
     assert (
         changed[:, -1].max() == 0 and changed[40, 0] > 0

@@ -47,12 +47,14 @@ CASES = ("overlap", "ties", "all equal", "Cauchy", "offset 10,000", "range 10,00
          "weights over six decades", "wide and weighted", "no grid holds them")  # fmt: skip
 
 
-def check(implementation, scores, labels, weights, **pair):
+def check(implementation, scores, labels, weights, *, slopes=None, **pair):
+    """slopes: the bar of the gradient's elements where it is not the implementation's."""
+    bar = slopes
     loss, gradient = value_and_gradient(implementation, scores, labels, weights, **pair)
     expected, slopes = all_pairs(scores, labels, weights, **pair)
     bars = BARS[implementation]
     assert abs(loss - expected) <= bars[0] * expected
-    assert worst(gradient, slopes) <= bars[1]
+    assert worst(gradient, slopes) <= (bars[1] if bar is None else bar)
 
 
 @pytest.mark.parametrize("implementation", BARS)
@@ -72,7 +74,11 @@ FORMS = [  # one of each way of summing by default, which compile in half a minu
 @pytest.mark.parametrize("surrogate, implementation", FORMS)
 def test_every_surrogate_holds_it_with_margin_and_temperature(surrogate, implementation):
     for name in ("ties", "weights over six decades", "clusters 1e5 apart"):
-        check(implementation, *case(name), surrogate=surrogate, margin=0.3, temperature=0.7)
+        # slopes of the square are differences of a score to the other class's mean, which cancel near it: there the rounding
+        # of (score - mean) / temperature, some 1e-7 of either, is 1e-5 of what is left
+        cancels = surrogate == "square"
+        check(implementation, *case(name), surrogate=surrogate, margin=0.3, temperature=0.7,
+              slopes=2e-5 if cancels else None)  # fmt: skip
 
 
 @pytest.mark.parametrize("implementation", BARS)
