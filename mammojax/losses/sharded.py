@@ -26,7 +26,9 @@ def place_of(scores: jax.Array, sharding: NamedSharding | None) -> tuple | None:
     if len(spec) != 1 or spec[0] is None:
         return None
     axes = spec[0] if isinstance(spec[0], tuple) else (spec[0],)
-    explicit = jax.sharding.AxisType.Explicit in sharding.mesh.axis_types  # part of the array's type, even for one device
+    explicit = (
+        jax.sharding.AxisType.Explicit in sharding.mesh.axis_types
+    )  # part of the array's type, even for one device
     if not explicit and math.prod(sharding.mesh.shape[axis] for axis in axes) == 1:
         return None
     return sharding.mesh, axes if len(axes) > 1 else axes[0]

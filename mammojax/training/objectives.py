@@ -176,11 +176,12 @@ class AveragePrecision:
         return self
 
 
-OBJECTIVES: dict[
-    str, Callable[..., Objective]
-] = {  # of the options of the pair loss, which the others do not read
-    "logistic": lambda **pair: Logistic(),
-    "weighted_logistic": lambda **pair: WeightedLogistic(),
-    "auc": lambda **pair: Auc(**pair),
-    "auc_and_logistic": lambda **pair: Mixed(Auc(**pair)),
+# of the options of the loss, of which each takes its own
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
+    "logistic": lambda max_fpr, **pair: Logistic(),
+    "weighted_logistic": lambda max_fpr, **pair: WeightedLogistic(),
+    "auc": lambda max_fpr, **pair: Auc(**pair),
+    "auc_and_logistic": lambda max_fpr, **pair: Mixed(Auc(**pair)),
+    "partial_auc": lambda max_fpr, **pair: PartialAuc(max_fpr, Auc(**pair)),
+    "average_precision": lambda max_fpr, **pair: AveragePrecision(pair["temperature"]),
 }
