@@ -15,7 +15,9 @@ from mammojax.models.classifiers.paper import Classifier
 from mammojax.models.merged import MammogramNet
 from mammojax.models.plans import Plan
 from mammojax.models.scanning import ScanningNetwork, load_backbone, scan
-from mammojax.training.step import Batch, logistic_objective, make_optimizer, make_step, start
+from mammojax.training.objectives import Logistic
+from mammojax.training.optimizer import Optimizer
+from mammojax.training.step import Batch, compiled_step, start
 
 PROGRAMS = ("scan", "training step")
 
@@ -62,10 +64,11 @@ def _scan(network, chosen, pixels, dtype) -> Program:
 
 def _step(network, chosen, pixels, dtype) -> Program:
     classifier = Classifier(network.channels, chosen.cells, rngs=nnx.Rngs(0))
-    optimizer, objective = make_optimizer(learning_rate=1e-4, steps=1000, warmup=0), logistic_objective()
-    graph, state = start(MammogramNet(network, classifier, dtype=dtype), optimizer, objective)
-    step = make_step(graph, optimizer, objective, regularisation=0.0)
+    optimizer, objective = Optimizer(learning_rate=1e-4, steps=1000, warmup=0.0), Logistic()
     ids = jnp.arange(len(pixels), dtype=jnp.int32)
+    model = MammogramNet(network, classifier, dtype=dtype)
+    graph, state = start(model, optimizer, objective, labels=ids % 2)
+    step = compiled_step(graph, optimizer, objective)
     batch = Batch(pixels, ids % 2, ids, jnp.ones(len(pixels), bool))
 
     def advance(state, batch):
@@ -75,8 +78,8 @@ def _step(network, chosen, pixels, dtype) -> Program:
     held = [state]
 
     def call():
-        held[0], loss = jax.block_until_ready(compiled(held[0], batch))
-        return loss
+        held[0], report = jax.block_until_ready(compiled(held[0], batch))
+        return report.loss
 
     return Program(call, _stated(compiled))
 
