@@ -47,10 +47,10 @@ def main(arguments: list[str]) -> None:
         model.check_cell_scores()
     output = Path(OUTPUT.value or "predicted.csv")
     work = output.with_name(f".{output.name}.{model.key}.work")
+    rows = list(predict(model, files, work, say=say, track=track))
     with writing(output, "w") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        rows = list(predict(model, files, work, say=say, track=track))
         writer.writerows(rows)
     if MAPS.value:
         from mammojax.report.overlays import write_overlays

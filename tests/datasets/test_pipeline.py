@@ -63,6 +63,16 @@ def test_augmentation_keeps_type_range_background_and_the_breast_at_the_chest_wa
     assert 1 / 1.25**2 < area < 1.25**2  # scaling is within 1.2 a side, the rest is interpolation at the edge
 
 
+def test_the_mask_moves_with_its_picture():
+    plain, flipped = (
+        next(iter(crops(Pictures(), [0], augmentation=change, seed=0, transform=dict)))
+        for change in (None, Augmentation(flip=1.0))
+    )
+    assert not np.array_equal(plain["tissue"], plain["tissue"][::-1])
+    assert np.array_equal(flipped["tissue"], plain["tissue"][::-1])
+    assert np.array_equal(flipped["image"], plain["image"][::-1])
+
+
 def test_order_and_random_numbers_do_not_depend_on_threads():
     assert values(threads=1) == values(threads=8) == values()
     assert [i for i, _ in values()] == list(range(6))

@@ -6,7 +6,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from mammojax.datasets.pipeline import Augmentation
 from mammojax.errors import UserError
 from mammojax.representations.cache import CACHES, Representations
 from mammojax.representations.scan import scan_records
@@ -96,15 +95,6 @@ def test_a_flipped_byte_in_a_shard_is_found_and_the_scan_is_made_again(scanned):
     with pytest.raises(Damaged, match="shard_00000.npy is damaged"):
         Representations(cache.folder).read(0)
     assert np.array_equal(scanned().read(0), cache.read(0)) or (cache.folder / "shard_00000.npy").is_file()
-
-
-def test_the_mask_of_an_augmented_copy_moves_with_its_picture(scanned, pictures, monkeypatch):
-    half = np.zeros((18, 12), np.uint8)
-    half[:9] = 255
-    monkeypatch.setattr(pictures, "tissue", lambda i: half[: -(-pictures.images[i].shape[0] // 8)])
-    cache = scanned(copies=2, augmentation=Augmentation(flip=1.0))
-    assert cache.tissue(11, 0).tolist() == [[True, True], [False, False]]
-    assert cache.tissue(11, 1).tolist() == [[False, False], [True, True]]
 
 
 def test_what_is_computed_in_is_part_of_the_key(scanned, monkeypatch):

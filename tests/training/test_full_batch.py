@@ -42,8 +42,12 @@ def test_networks_fitted_together_are_those_fitted_alone(objective):
     assert together.epochs.tolist() == [10, 20, 30] and together.scores.shape == (3, 3, N)
     for k in range(3):
         alone = fit([k], members[k : k + 1], objective, evaluate_every=10)
-        # one product for all networks or one for each: float32 sums in another order, through thirty steps of Adam
-        assert np.allclose(together.scores[:, k], alone.scores[:, 0], atol=2e-3)
+        # one product for all networks or one for each: float32 sums in another order, through thirty steps of Adam. Pairs
+        # do not see the bias: its gradient is rounding alone, of which Adam makes full steps, so scores are centred.
+        a, b = (
+            scores - scores.mean(-1, keepdims=True) for scores in (together.scores[:, k], alone.scores[:, 0])
+        )
+        assert np.allclose(a, b, atol=2e-3)
 
 
 def test_a_network_may_have_a_rate_and_a_decay_of_its_own():
