@@ -1,7 +1,7 @@
 """The built-in phantom screening set: the whole way, from DICOM files that are made on the spot to the table and report.
 
 The paper's three arms and the program's own on films whose signs are known; their AUC says nothing of patients. The
-expected table is in README.md. launch/demo.sh installs what is needed and runs it.
+report holds the table. launch/demo.sh installs what is needed and runs it.
 
 python -m launch.crossval --config=configs/phantom.py
 """
