@@ -35,17 +35,19 @@ def main(arguments: list[str]) -> None:
     from mammojax.experiment.model import Model
     from mammojax.experiment.predict import COLUMNS, cell_maps, files_of, predict
     from mammojax.experiment.table import read_table
-    from mammojax.runs.files import writing
+    from mammojax.runs.files import check_target, writing
 
     if not RUN.value:
         raise UserError("--run is empty; give the run directory of a finished cross-validation")
+    output = Path(OUTPUT.value or "predicted.csv")
+    for folder in (output.parent, *([Path(MAPS.value)] if MAPS.value else [])):
+        check_target(folder)
     files = files_of(arguments)
     table = read_table(Path(RUN.value))
     arm = ARM.value or table.proposed
     model = Model(table.folders(arm), weights=WEIGHTS.value)
     if MAPS.value:
         model.check_cell_scores()
-    output = Path(OUTPUT.value or "predicted.csv")
     work = output.with_name(f".{output.name}.{model.key}.work")
     rows = list(predict(model, files, work, say=say, track=track))
     with writing(output, "w") as file:

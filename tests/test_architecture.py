@@ -83,3 +83,9 @@ def test_launchers_are_thin():
         lines = len(path.read_text(encoding="utf-8").splitlines())
         limit = 450 if path.stem.startswith("benchmark") else 160 if path.stem == "command_line" else 130
         assert lines <= limit, f"{path.name} has {lines} lines; its logic belongs into the package"
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports a file by its bare name: the second of one name is an error of collection."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})

@@ -13,16 +13,22 @@ from mammojax.errors import UserError
 from mammojax.experiment.fit import Neighbours
 from mammojax.representations.bags import Bags
 from mammojax.representations.cache import Representations
+from mammojax.runs.files import check_target
 from mammojax.settings import Settings
 
 
 def prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet:
-    """The prepared set that the settings name, made or reused. UserError where no source is given."""
+    """The prepared set that the settings name, made or reused.
+
+    UserError where no source is given, and where a folder of the run can never be written, before hours are spent.
+    """
     from dataclasses import asdict
 
     from mammojax.datasets.prepare import prepare
 
     data = settings.data
+    for folder in (settings.run, prepared_folder(settings), cache_folder(settings)):
+        check_target(Path(folder))
     if not data.source:
         raise UserError(
             "config.data.source is empty; give the folder that holds the files: --config.data.source=FOLDER"
@@ -35,7 +41,7 @@ def prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet
     return prepare(
         data.name,
         Path(data.source),
-        Path(data.prepared or Path(settings.run) / "prepared"),
+        prepared_folder(settings),
         labels=data.labels,
         margin=data.margin,
         depth=data.depth,
@@ -56,6 +62,11 @@ def network(settings: Settings):
     return load_backbone(
         model.backbone, tap=model.tap or None, weights=model.weights or None, seed=settings.seed
     )
+
+
+def prepared_folder(settings: Settings) -> Path:
+    """Where prepared sets are kept."""
+    return Path(settings.data.prepared or Path(settings.run) / "prepared")
 
 
 def cache_folder(settings: Settings) -> Path:

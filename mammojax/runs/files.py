@@ -66,6 +66,22 @@ def filling(folder: Path) -> Iterator[None]:
         raise UserError(f"cannot write {folder}: {reason}; free space or choose another folder") from error
 
 
+def check_target(path: Path) -> None:
+    """UserError if a folder could never be written at `path`: a file is in the way, or none may be made there.
+
+    What is there already passes, since a finished run is read from a disk that is read-only.
+    """
+    path = Path(path).absolute()
+    for above in (path, *path.parents):
+        if above.is_dir():
+            if above != path and not os.access(above, os.W_OK | os.X_OK):
+                break
+            return
+        if os.path.lexists(above):
+            raise UserError(f"cannot write {path}: {above} is a file; choose another folder")
+    raise UserError(f"cannot write {path}: no folder can be made in {above}; choose another folder")
+
+
 def disk_failure(error: Exception, folder: Path) -> str:
     """What the system said of a disk that is full, read-only, failing or not ours; "" if the error is of another kind.
 

@@ -271,10 +271,22 @@ def test_programs_without_a_run_say_which_flag_is_missing(tmp_path):
     assert "holds no finished cross-validation" in error_line(run("launch.evaluate", f"--run={tmp_path}"))
 
 
-@pytest.mark.slow  # fails since the launchers were rewritten, cause not found yet
-def test_a_run_folder_that_cannot_be_written_is_one_line(tmp_path):
+@pytest.mark.parametrize("field", ["run", "data.prepared", "scan.representations"])
+def test_a_folder_that_cannot_be_written_is_one_line_before_anything_is_made(tmp_path, field):
     (tmp_path / "file").write_text("in the way")
-    assert "cannot write" in error_line(run("launch.prepare", f"--config.run={tmp_path / 'file'}"))
+    source = f"--config.data.source={tmp_path / 'dicom'}"
+    for place in ("file", "file/below"):
+        target = tmp_path / place
+        done = run("launch.prepare", f"--config.run={tmp_path / 'run'}", source, f"--config.{field}={target}")
+        assert error_line(done).startswith(f"error: cannot write {target}: {tmp_path / 'file'} is a file")
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
+
+
+def test_a_target_of_predictions_that_cannot_be_written_is_one_line_before_a_film_is_read(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for flag in (f"--output={tmp_path / 'file' / 'a.csv'}", f"--maps={tmp_path / 'file'}"):
+        done = run("launch.predict", f"--run={tmp_path}", flag, "x.dcm")
+        assert "cannot write" in error_line(done)
 
 
 LAUNCHER = """
