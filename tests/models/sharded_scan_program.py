@@ -1,6 +1,6 @@
 """Run by test_sharded_scan.py with eight simulated devices: writes what one device and eight find to a file.
 
-Arguments: vgg_m (thin) or efficientnet_lite0, the padding, the output (.npz).
+Arguments: vgg_m (thin) or efficientnet_lite0, the padding, the output (.npz), the axes of the meshes (rows, both).
 """
 
 import re
@@ -22,7 +22,7 @@ def sizes_of(collective: str, program: str) -> list[int]:
     return [int(np.prod([int(side) for side in shape.split(",") if side])) for shape in shapes]
 
 
-def main(name: str, padding: str, output: str) -> None:
+def main(name: str, padding: str, output: str, *meshes: str) -> None:
     assert len(jax.devices()) == 8
     if name == "vgg_m":
         network = ScanningNetwork(name, None, thin_vgg_m(), "", "")
@@ -36,6 +36,8 @@ def main(name: str, padding: str, output: str) -> None:
     found = {}
     # rows alone, and images over `data` besides
     for axes, shape in {"one": None, "rows": (8,), "both": (2, 4)}.items():
+        if axes not in ("one", *meshes):
+            continue
         if shape is None:
             run, placed = scan, pixels
         else:

@@ -35,7 +35,14 @@ def fit(seeds, members, objective, **options):
     )
 
 
-@pytest.mark.parametrize("objective", [Logistic(), WeightedLogistic(), Auc(pairs="batch")], ids=str)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Auc(pairs="batch"),
+        *(pytest.param(other, marks=pytest.mark.slow) for other in (Logistic(), WeightedLogistic())),
+    ],
+    ids=str,
+)
 def test_networks_fitted_together_are_those_fitted_alone(objective):
     members = np.stack([HALF, ~HALF | (np.arange(N) < 4), np.ones(N, bool)])
     together = fit([0, 1, 2], members, objective, evaluate_every=10)

@@ -47,6 +47,11 @@ def objective(name):
     return Auc(pairs=pairs, policy=policy or "all", capacity=6)
 
 
+def slow(*names):
+    """Parameters that compile programs of their own for what others hold already: left out by default."""
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def train(folder, name="buffer all", *, feed=batches, model=None, epochs=EPOCHS, optimizer=None, **options):
     model = model or Small(1)
     optimizer = optimizer or Optimizer(learning_rate=0.02, steps=EPOCHS * 3, regularisation=1e-3)
@@ -110,7 +115,7 @@ def test_microbatches_of_one_step_draw_different_dropout_and_the_same_one_twice(
     assert not np.allclose(scores(0), scores(1)) and not np.allclose(scores(1), scores(2))
 
 
-@pytest.mark.parametrize("name", ["buffer all", "buffer reservoir", "two_pass"])
+@pytest.mark.parametrize("name", ["buffer reservoir", "two_pass", *slow("buffer all")])
 def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, name):
     def dies_in_fourth_epoch(epoch):
         for number, group in enumerate(batches(epoch)):
@@ -156,7 +161,7 @@ def test_the_start_is_watched_where_it_is_a_candidate(tmp_path):
     assert np.allclose(none.curve[0], model(INPUTS), atol=1e-6)  # another program: float32 rounding
 
 
-@pytest.mark.parametrize("name", ["buffer all", "buffer fifo", "batch", "bce", "weighted_bce"])
+@pytest.mark.parametrize("name", ["buffer all", "batch", "bce", *slow("buffer fifo", "weighted_bce")])
 def test_every_objective_separates_separable_data(tmp_path, name):
     train(tmp_path, name)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

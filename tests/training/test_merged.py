@@ -71,7 +71,9 @@ def trained(model, objective, groups, *, optimizer=PLAIN, labels=LABELS):
     return dict(nnx.to_flat_state(state.params)), values, state
 
 
-@pytest.mark.parametrize("name", ["bce", "auc, buffers", "auc, reservoir"])
+@pytest.mark.parametrize(
+    "name", ["bce", "auc, reservoir", pytest.param("auc, buffers", marks=pytest.mark.slow)]
+)
 def test_a_step_over_microbatches_is_the_step_over_one_batch_of_all_images(name):
     images, labels, ids = pixels((100, 60), 6), LABELS, np.arange(6, dtype=np.int32)
     one = (Batch(images, labels, ids, np.ones(6, bool), plan=1),)
@@ -127,7 +129,7 @@ def merged(network, *, frozen=0):
     return MammogramNet(scanning, Classifier(24, 2, filters=(8,), hidden=(8,), rngs=nnx.Rngs(0)))
 
 
-@pytest.mark.parametrize("frozen", [1, 4])
+@pytest.mark.parametrize("frozen", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_frozen_layers_do_not_move_by_a_bit_and_the_next_one_does(network, frozen):
     made = plan((100, 60), network.backbone, 2)
     ids = np.arange(2, dtype=np.int32)
