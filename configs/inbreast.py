@@ -13,7 +13,7 @@ from configs import default
 def get_config():
     config = default.get_config()
     config.run = "runs/inbreast"
-    config.data.name = "folder"
+    config.data.name = "inbreast"
     config.data.labels = "birads_4_vs_2"
     config.training.epochs = 10
     config.training.inner = 2

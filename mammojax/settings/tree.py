@@ -73,6 +73,10 @@ class Data:
     name: str = field("folder", "The data set.", table="builders")
     source: str = field("", "The folder (or archive) with the files, as they were downloaded.")
     labels: str = field("", "The label scheme; empty: the data set's default.", table="label_schemes")
+    split: str = field(
+        "",
+        "The part of an official split: train, test, and of cbis_ddsm clean_train, clean_test; empty: everything.",
+    )
     prepared: str = field(
         "", "Folder of prepared sets; empty: RUN/prepared. Share it between runs to prepare once."
     )

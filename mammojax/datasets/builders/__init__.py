@@ -3,5 +3,6 @@
 BUILDERS = {
     "phantom": "mammojax.datasets.builders.phantom:Phantom",
     "mias": "mammojax.datasets.builders.mias:Mias",
+    "inbreast": "mammojax.datasets.builders.inbreast:Inbreast",
     "folder": "mammojax.datasets.builders.folder:Folder",
 }
