@@ -108,18 +108,20 @@ def _members(archive: Path) -> Iterator[Iterable[tuple[str, int, Callable[[], IO
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """The path of every file below a folder, relative to it, in the order of names; hidden ones are left out."""
-    for parent, folders, files in os.walk(folder):
+    """The path of every file below a folder, relative to it; hidden ones are left out."""
+    root = os.path.join(folder, "")
+    for parent, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = os.path.relpath(parent, folder)
+        below = parent[len(root) :].replace(os.sep, "/").rstrip("/")
+        prefix = f"{below}/" if below else ""
         for name in sorted(files):
             if not name.startswith("."):
-                yield name if below == "." else posixpath.join(below.replace(os.sep, "/"), name)
+                yield prefix + name
 
 
-def pictures_below(folder: Path) -> list[str]:
-    """Those of them that are pictures, in the order of names."""
-    return sorted(name for name in files_below(folder) if is_image_file(folder / name))
+def pictures(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of the files below a folder that are pictures, in the order of names."""
+    return sorted(name for name in names if is_image_file(folder / name))
 
 
 def stem(name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.builders.folder import Folder
 from mammojax.datasets.labels import Facts
-from mammojax.datasets.layout import best_first, copy_note, files_below, opened, pictures_below, stem
+from mammojax.datasets.layout import best_first, copy_note, files_below, opened, pictures, stem
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import Table, read_table
 from mammojax.errors import UserError
@@ -53,9 +53,9 @@ class Inbreast(MammogramBuilder):
         name, table = _table(source, names)
         if not name:
             return _own_form(source, workspace, names)
-        pictures: dict[str, list[str]] = {}
-        for picture in pictures_below(source):
-            pictures.setdefault(_number(picture), []).append(picture)
+        by_number: dict[str, list[str]] = {}
+        for picture in pictures(source, names):
+            by_number.setdefault(_number(picture), []).append(picture)
         contours = {
             Path(file).stem: source / file for file in names if re.fullmatch(r"\d{8}\.xml", Path(file).name)
         }
@@ -66,7 +66,7 @@ class Inbreast(MammogramBuilder):
                 continue
             facts = Facts(birads=row.values[table.column("Bi-Rads")] or None)
             told = {field: row.values.get(table.column(field), "") for field in ("Laterality", "View")}
-            files = best_first(pictures.pop(number[1], []))
+            files = best_first(by_number.pop(number[1], []))
             if not files:
                 missing = f"listed in {name}, but the file is absent"
                 found.append(Source(number[1], source / number[1], "", facts, missing=missing))
@@ -74,7 +74,7 @@ class Inbreast(MammogramBuilder):
                 _source(source, file, facts, told, contours.get(number[1]), original=files[0])
                 for file in files
             ]
-        unlisted = [file for files in pictures.values() for file in files]
+        unlisted = [file for files in by_number.values() for file in files]
         return [*found, *(Source(file, source / file, "", None) for file in unlisted)]
 
 
