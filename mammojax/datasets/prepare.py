@@ -23,7 +23,7 @@ from mammojax.datasets.duplicates import resolved
 from mammojax.datasets.labels import Dropped, chosen_scheme, label
 from mammojax.datasets.layout import files_below
 from mammojax.datasets.listing import Entry, entries
-from mammojax.datasets.pack import pack
+from mammojax.datasets.pack import DRAWN, pack
 from mammojax.datasets.record import RecordSet, Source
 from mammojax.datasets.workers import results
 from mammojax.errors import UserError
@@ -147,6 +147,8 @@ def prepare(
         used, left_out, notes = resolved(read)
         rejected = {e.number: reasons[i] for i, e in enumerate(wanted) if reasons[i]}
         pack(builder, name, used, folder, work, scheme=scheme, depth=bits, track=track)
+        if len(used) > DRAWN:
+            notes.append(f"contact sheets show {DRAWN} of {len(used)} films, at equal distances by name")
         ledger = [_account(entry, rejected, left_out, {o.record.number: o for o in used}) for entry in files]
         accounts.write_accounts(folder, ledger)
         return {"dataset": name, "scheme": scheme, "counts": accounts.counts(ledger), "notes": notes}
