@@ -132,6 +132,19 @@ def test_copies_are_found_by_their_series_or_their_name(archive, tmp_path, form)
     assert sum("crop or a mask" in s.left_out for s in found) == 6
 
 
+def test_dicom_files_that_lost_their_names_are_known_by_their_headers(archive, tmp_path):
+    copy = tables(tmp_path / "copy")
+    for number, path in enumerate(sorted(archive.rglob("*.dcm"))):
+        shutil.copy(path, copy / f"1-{number}.dcm")
+    found, own = (
+        sorted(
+            (s.patient, s.laterality, s.view, s.left_out, s.missing) for s in CbisDdsm.find(folder, folder)
+        )
+        for folder in (copy, archive)
+    )
+    assert found == own and len(found) == 6
+
+
 def test_what_is_absent_and_what_is_not_listed_is_accounted_for(archive):
     shutil.rmtree(archive / "Mass-Training_P_00001_LEFT_MLO")
     touch(archive, "Mass-Training_P_00099_LEFT_CC/1/1/1-1.dcm", "figure.png")

@@ -11,6 +11,7 @@ from mammojax.datasets.layout import best_first, copy_note, files_below, opened,
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import read_table
 from mammojax.errors import UserError
+from mammojax.images.reading.peek import peek
 
 _SERIES = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|MLO)(?:_(\d+))?", re.IGNORECASE)
 _TABLE = re.compile(r"(mass|calc)_case_description_(train|test)_set\.csv$", re.IGNORECASE)
@@ -62,6 +63,7 @@ class CbisDdsm(MammogramBuilder):
         say: Callable[[str], None] = lambda text: None,
     ) -> list[Source]:
         """See `MammogramBuilder.find`. The patient is the P_nnnnn of the series' name: PatientID differs between views.
+        The name is that of a folder or file, or, of DICOM files that lost theirs, the header's PatientID.
 
         An image that is stored under mass and under calc is used once, with the worst of all its findings. Crops and
         masks of findings are left out. Patients of a train and a test file are said, and the parts clean_train and
@@ -77,7 +79,8 @@ class CbisDdsm(MammogramBuilder):
         facts, listed, series_of = _labels(source, tables)
         files: dict[_Series | None, list[str]] = {}
         for picture in pictures(source, names):
-            files.setdefault(_series(picture, series_of), []).append(picture)
+            series = _series(picture, series_of) or _named(peek(source / picture).patient)
+            files.setdefault(series, []).append(picture)
         whole: dict[Image, dict[_Series, list[str]]] = {}
         found = []
         for series, mine in files.items():

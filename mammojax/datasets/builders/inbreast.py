@@ -90,7 +90,7 @@ def _source(
     named = _NAME.match(stem(file))
     path = root / file
     note = copy_note(path)
-    lesions, fault = ((), ()) if note or contours is None else _lesions(contours)
+    lesions, fault = ((), ()) if note or contours is None else contour_circles(contours)
     return Source(
         file=file,
         path=path,
@@ -132,7 +132,7 @@ def _own_form(source: Path, workspace: Path, names: list[str]) -> list[Source]:
     return Folder.find(source, workspace, **asdict(FolderColumns()))
 
 
-def _lesions(path: Path) -> tuple[tuple[dict, ...], tuple[str, ...]]:
+def contour_circles(path: Path) -> tuple[tuple[dict, ...], tuple[str, ...]]:
     """(circles around the contours of an image, warnings). Points are "(x, y)" in pixels of the original."""
     try:
         with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""What a DICOM header says of side, view and machine, without its pixels: milliseconds a file, on a disk that is near."""
+"""What a DICOM header says of side, view and patient, without its pixels: milliseconds a file, on a disk that is near."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
@@ -19,10 +19,11 @@ _BYTES = (
 
 @dataclass(frozen=True)
 class Peek:
-    """laterality: "L", "R" or "". view: its acronym or ""."""
+    """laterality: "L", "R" or "". view: its acronym or "". patient: PatientID as it stands there; never to be printed."""
 
     laterality: str = ""
     view: str = ""
+    patient: str = field(default="", repr=False)
 
 
 def peek(path: Path) -> Peek:
