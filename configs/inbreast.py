@@ -2,8 +2,8 @@
 task of the paper, whose table has 0.602 (resized), 0.630 (logistic loss) and 0.650 (AUC loss).
 
 The published release, copies of it as PNG or JPEG, or a folder with the pictures and a CSV (path, patient, birads,
-laterality, view). What the table showed on the development
-part at a quarter of the resolution, and what was chosen where: docs/evidence.md.
+laterality, view). What the table showed on the development part at a quarter of the resolution, and what was chosen
+where: docs/evidence.md.
 
 python -m launch.crossval --config=configs/inbreast.py --config.data.source=FOLDER
 """

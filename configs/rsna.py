@@ -1,7 +1,7 @@
 """RSNA Screening Mammography (2023): 54,706 digital images of 11,913 patients, one in fifty with proven cancer.
 
-Not run with this program yet: the set has 314 GB. Two sites, whose shares of cancer differ: look at it with
-launch.inspect before any number is believed.
+Not run with this program yet: the set has 314 GB. Two sites with machines of their own: look at it with launch.inspect
+before any number is believed.
 
 python -m launch.crossval --config=configs/rsna.py --config.data.source=FOLDER
 """

@@ -89,7 +89,8 @@ def _warnings(
     doubles: Sequence[tuple[Sequence[int], bool, bool]],
 ) -> list[str]:
     warnings = []
-    if shortcut is not None and shortcut.low > 0.5:
+    # an AUC of exactly 1 has no interval (NaN)
+    if shortcut is not None and shortcut.value > 0.5 and not shortcut.low <= 0.5:
         warnings.append(
             f"the label can be told from how films were taken and stored, AUC {_written(shortcut)}: a network can learn that "
             "instead of the disease"

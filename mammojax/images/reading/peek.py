@@ -44,9 +44,8 @@ def peek(path: Path) -> Peek:
         try:
             found = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True)
             settled(found)
-            return Peek(
-                dicom_header.laterality(found, path.name, []), dicom_header.view(found, path.name, [])
-            )
+            side, view = (of(found, path.name, []) for of in (dicom_header.laterality, dicom_header.view))
+            return Peek(side, view, dicom_header.text(found, "PatientID"))
         except MemoryError:
             raise
         except Exception:  # a foreign file can make a parser raise anything
