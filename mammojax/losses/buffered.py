@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mammojax.losses.buffers import ScoreBuffers, drift, local_slots, offer
+from mammojax.losses.buffers import ScoreBuffers, common_drift, local_slots, offer
 from mammojax.losses.inputs import relative, scored
 from mammojax.losses.pairwise import pairwise_sum
 
@@ -46,8 +46,8 @@ def buffered_auc_loss(
 
     Scores drift together in training: then the batch's positives meet negatives that stand too low or too high, and its
     negatives the reverse, which weighs the two classes unequally. correct_drift: stored scores are moved by
-    `buffers.drift` before they are paired, and a common shift of all present scores changes neither loss nor gradient
-    (as soon as one sample of the batch is stored). Give it to `update` too.
+    `buffers.common_drift` before they are paired, and where all scores moved alike that changes neither loss nor gradient
+    (as soon as two samples of the batch are stored). Give it to `update` too.
 
     scores: float[b], the only ones that carry gradient. labels, where, weights, surrogate, implementation,
     margin, temperature, axis_name, errors: as in `pairwise_auc_loss`. ids: int[b], as in `update`; a sample with a
@@ -55,7 +55,7 @@ def buffered_auc_loss(
     """
     brought, sound = offer(buffers, scores, labels, ids, where, axis_name)
     if correct_drift:
-        change = drift(buffers, scores, labels, ids, where, axis_name=axis_name)
+        change = common_drift(buffers, scores, labels, ids, where, axis_name=axis_name)
         buffers = dataclasses.replace(buffers, scores=buffers.scores + change)
     there = jnp.asarray(ids) >= 0
     where = there if where is None else there & jnp.asarray(where).astype(bool)

@@ -127,16 +127,15 @@ def update(
     negative one is padding too. Of equal ids in a batch the last one is stored, and they are one offer. Under the policy
     `all` an id is below the capacity. key: a fresh PRNG key, needed by `reservoir` alone. step: written beside the
     scores, for `ages`. axis_name: of `jax.shard_map`; the batch is that of all devices along it.
-    correct_drift: first move everything that is stored by `drift`, so that it stays as if written by the present weights
-    but for what single samples did; then `drift` is always that since the last step, whatever the ages. Use it here and
-    in `buffered_auc_loss`, or in neither.
+    correct_drift: first move everything that is stored by `common_drift`, so that it stays as if written by the present
+    weights but for what single samples did. Use it here and in `buffered_auc_loss`, or in neither.
 
     Raises ValueError if `reservoir` gets no key, the arrays differ in shape, or a label or an id is none. Where these are
     traced, such a sample is not stored and every later loss is NaN (`ScoreBuffers.sound`).
     """
     batch, sound = offer(buffers, scores, labels, ids, where, axis_name)
     if correct_drift:
-        moved = buffers.scores + _mean_change(buffers, batch, axis_name)
+        moved = buffers.scores + _common(*_changes(buffers, batch, axis_name))
         buffers = dataclasses.replace(buffers, scores=jnp.where(buffers.labels >= 0, moved, 0))
     finite = jnp.isfinite(batch.scores)
     batch = dataclasses.replace(
@@ -175,7 +174,28 @@ def drift(
     capacity, so with a capacity below the training set's and shuffled epochs hardly any. Arguments: as in `update`.
     """
     batch, _ = offer(buffers, scores, labels, ids, where, axis_name)
-    return _mean_change(buffers, batch, axis_name)
+    return _changes(buffers, batch, axis_name)[0]
+
+
+def common_drift(
+    buffers: ScoreBuffers,
+    scores: jax.Array,
+    labels: jax.Array,
+    ids: jax.Array,
+    where: jax.Array | None = None,
+    *,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """float32[]: what `correct_drift` moves stored scores by: `drift` as far as chance does not explain it.
+
+    Samples also move by themselves, and a batch has few of them: moved by the plain mean change in every step, what is
+    stored walks at random, as far in an epoch as single scores do, and training against it learns little. So the mean d
+    with its standard error e counts max(0, 1 - 4 e^2 / d^2) d, the positive-part shrinkage of James and Stein (1961): all
+    of it where all samples moved alike, nothing within two standard errors, and what is left behind is two of them at
+    most. 0 for fewer than two stored samples. Arguments: as in `update`.
+    """
+    batch, _ = offer(buffers, scores, labels, ids, where, axis_name)
+    return _common(*_changes(buffers, batch, axis_name))
 
 
 def offer(buffers, scores, labels, ids, where, axis_name):
@@ -249,8 +269,8 @@ def _last_of_equals(batch, finite):
     return {name: jnp.where(counts, getattr(batch, name), -1) for name in ("labels", "ids")}
 
 
-def _mean_change(buffers, batch, axis_name):
-    """float32[]: the mean of present minus stored score."""
+def _changes(buffers, batch, axis_name):
+    """(mean of present minus stored score, sum of its squared deviations, number of samples), float32[] each."""
     brought = _last_of_equals(batch, jnp.isfinite(batch.scores))["ids"]
     if buffers.policy == "all":
         slot = local_slots(buffers, brought, axis_name)
@@ -261,11 +281,21 @@ def _mean_change(buffers, batch, axis_name):
         same = (buffers.ids[None, :] == brought[:, None]) & (brought >= 0)[:, None]  # [b, slots]
         known = jnp.any(same, axis=1)
         before = jnp.sum(jnp.where(same, buffers.scores[None, :], 0), axis=1)
-    change = jnp.sum(jnp.where(known, batch.scores - before, 0))
-    number = jnp.sum(known.astype(jnp.float32))
-    if axis_name is not None and buffers.policy == "all":
-        change, number = lax.psum((change, number), axis_name)
-    return change / jnp.maximum(number, 1)
+
+    def total(values):
+        value = jnp.sum(jnp.where(known, values, 0))
+        return lax.psum(value, axis_name) if axis_name is not None and buffers.policy == "all" else value
+
+    number = total(jnp.ones_like(batch.scores))
+    mean = total(batch.scores - before) / jnp.maximum(number, 1)
+    return mean, total((batch.scores - before - mean) ** 2), number
+
+
+def _common(mean, squares, number):
+    """float32[]: the mean as far as it is beyond two standard errors, see `common_drift`."""
+    variance = squares / jnp.maximum(number * (number - 1), 1)  # of the mean
+    kept = jnp.maximum(0, 1 - 4 * variance / jnp.where(mean == 0, 1, mean**2))
+    return jnp.where(number > 1, kept * mean, 0)
 
 
 def _write_slots(buffers, batch, axis_name):

@@ -18,23 +18,12 @@ from matplotlib.patches import Patch
 from mammojax.evaluation.calibration import reliability
 from mammojax.evaluation.localisation import FreeResponse
 from mammojax.evaluation.predictions import LEVELS, Predictions, at_level
+from mammojax.report.style import STYLE
 from mammojax.report.summary import Summary
 from mammojax.report.table import written
 from mammojax.runs.files import writing
 
-_STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "mammojax",
-    "svg.fonttype": "path",
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-}
+_STYLE = STYLE | {"svg.fonttype": "path"}
 _LINES = (
     "-",
     (0, (5, 2)),

@@ -53,6 +53,8 @@ def evaluate(
     if finished is not None:
         say("the results are reused: table, figures and report are those of these cells")
         return finished, directory / REPORT
+    for name in {*WRITTEN, *(read_sealed(directory / RESULTS) or {"files": ()})["files"]}:
+        (directory / name).unlink(missing_ok=True)  # an earlier table's may have no successor
     external = (directory / FACTS_FILE).is_file()
     own = _of_external if external else _of_crossval
     text, report = write_results(

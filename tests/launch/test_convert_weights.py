@@ -12,6 +12,7 @@ from mammojax.models.backbones import vgg_16
 from mammojax.models.backbones.efficientnet_lite import LITE0
 from mammojax.models.scanning import load_backbone
 from mammojax.models.weights.converted import read_weights
+from mammojax.models.weights.random import random_layers
 
 
 def convert(backbone, source, out, **options):
@@ -26,7 +27,7 @@ def keras_file(tmp_path_factory):
     h5py = pytest.importorskip("h5py", reason="h5py is not installed (pip install mammojax[keras])")
     path = tmp_path_factory.mktemp("keras") / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
     with h5py.File(path, "w") as file:
-        for name, layer in vgg_16.random_kernels(7).items():
+        for name, layer in random_layers(vgg_16.SHAPES, 7).items():
             group = file.create_group(name.replace("conv", "block").replace("_", "_conv"))
             for part, letter in (("kernel", "W"), ("bias", "b")):
                 group[f"{group.name[1:]}_{letter}_1:0"] = layer[part]
@@ -46,7 +47,7 @@ def test_a_published_file_becomes_one_that_the_backbone_loads(keras_file, tmp_pa
         assert part in done.stdout
     network = load_backbone("vgg_16", weights=str(tmp_path / "vgg_16.safetensors"))
     assert keras_file.name in network.provenance and network.tap == "pool5"
-    expected = vgg_16.grey(vgg_16.random_kernels(7), vgg_16.KERAS)
+    expected = vgg_16.grey(random_layers(vgg_16.SHAPES, 7), vgg_16.KERAS)
     for name, layer in network.variables().items():
         assert np.array_equal(layer["kernel"], expected[name]["kernel"]), name
     assert [p.name for p in tmp_path.iterdir()] == ["vgg_16.safetensors"]

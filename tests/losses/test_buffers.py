@@ -114,7 +114,7 @@ def filled(policy, size=40, seed=0):
 def test_a_shift_of_all_present_scores_changes_neither_loss_nor_gradient_where_drift_is_corrected(policy):
     state, scores, labels = filled(policy)
     ids = jnp.asarray([1, 38, 4, 17, 12, 36, 39, 30])  # some of them are stored under every policy
-    present = jnp.asarray(scores)[ids] + 0.3 * np.random.default_rng(1).normal(size=8).astype(np.float32)
+    present = jnp.asarray(scores)[ids]
 
     @functools.partial(jax.jit, static_argnames="correct")
     def step(shift, correct=True):
@@ -152,6 +152,32 @@ def test_corrected_buffers_follow_scores_that_drift_for_epochs():
         state = update(state, scores[ids] + shift, labels[ids], ids, step=step + 2)
         assert np.allclose(state.scores, scores + shift, atol=1e-4)
     assert 1 < float(state.mean_age(21)) < 21
+
+
+def test_what_chance_explains_is_left_and_of_the_rest_two_standard_errors_at_most():
+    """Against numpy in float64; samples that move by themselves alone do not send what is stored on a random walk."""
+    state, scores, labels = filled("all")
+    rng = np.random.default_rng(5)
+    for common in (0.0, 0.1, 0.5, -3.0):
+        ids = rng.permutation(40)[:8]
+        changes = (common + rng.normal(size=8)).astype(np.float32)
+        found = float(buffers.common_drift(state, scores[ids] + changes, labels[ids], ids))
+        mean, error = changes.mean(dtype=np.float64), changes.std(ddof=1, dtype=np.float64) / 8**0.5
+        expected = max(0, 1 - 4 * error**2 / mean**2) * mean
+        assert found == pytest.approx(expected, abs=1e-5)  # scores of float32 a few units large
+        assert abs(mean - found) <= 2 * error + 1e-5
+    walked = []
+    for seed in range(5):
+        moved, draw = state, np.random.default_rng(seed)
+        for _ in range(30):
+            ids = draw.permutation(40)[:8]
+            noisy = scores[ids] + draw.normal(size=8).astype(np.float32)
+            moved = buffers.update(moved, noisy, labels[ids], ids, correct_drift=True)
+        walked.append(float(jnp.mean(moved.scores - scores)))
+    # the mean of forty changes of size one is 0.16 by chance; by the plain means 30 steps walk 1.9
+    assert np.abs(walked).max() < 0.8
+    one = jnp.asarray([3])  # of one sample nobody knows what is common
+    assert float(buffers.common_drift(state, scores[one] + 5, labels[one], one)) == 0
 
 
 @pytest.mark.parametrize("policy", POLICIES)

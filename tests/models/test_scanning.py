@@ -24,6 +24,7 @@ from mammojax.models.layers import (
 )
 from mammojax.models.merged import MammogramNet, layer_depth
 from mammojax.models.scanning import load_backbone, plan, prepare_image, scan, whole_image_features
+from mammojax.models.weights.random import random_layers
 from mammojax.models.weights.torch_file import read_torch_file
 
 LITE, VGG = LITE0.BACKBONE, vgg_m.BACKBONE
@@ -148,7 +149,7 @@ def test_normalisation_pools_and_patches_are_the_reference(form):
 
 
 def test_one_grey_channel_is_the_rgb_network_on_three_equal_channels():
-    layers = vgg_m.random_kernels(0)
+    layers = random_layers(vgg_m.SHAPES, 0)
     rng = np.random.default_rng(1)
     grey = rng.uniform(0, 1, (23, 23))
     bgr = np.stack([grey * 255 - mean for mean in vgg_m.MEANS], -1)
@@ -320,7 +321,7 @@ def test_vgg_m_without_weights_says_so_loudly_and_with_a_file_uses_it(tmp_path):
     with pytest.warns(UserWarning, match="RANDOM weights"):
         random = load_backbone("vgg_m", seed=3)
     assert "RANDOM" in random.provenance
-    layers = vgg_m.random_kernels(3)
+    layers = random_layers(vgg_m.SHAPES, 3)
     save_file(
         {f"{n}.{part}": v for n, layer in layers.items() for part, v in layer.items()},
         tmp_path / "m.safetensors",

@@ -14,6 +14,7 @@ from mammojax.models.merged import MammogramNet, layer_depth
 from mammojax.models.plans import plan
 from mammojax.models.scanning import ScanningNetwork, load_backbone, scan, whole_image_features
 from mammojax.models.weights.converted import Weights, write_weights
+from mammojax.models.weights.random import random_layers
 from mammojax.models.windows import scan_windows
 
 BACKBONE = vgg_16.BACKBONE
@@ -76,7 +77,7 @@ def thin_network():
 
 @RECIPES
 def test_every_layer_of_the_grey_network_is_the_colour_network_on_three_equal_channels(recipe):
-    layers = vgg_16.random_kernels(0)
+    layers = random_layers(vgg_16.SHAPES, 0)
     rng = np.random.default_rng(1)
     for layer in layers.values():
         layer["bias"] = rng.normal(0, 0.1, layer["bias"].shape).astype(np.float32)
@@ -96,7 +97,7 @@ def test_every_layer_of_the_grey_network_is_the_colour_network_on_three_equal_ch
 
 @RECIPES
 def test_the_border_is_padded_with_the_mean_colour_and_not_with_what_one_bias_for_all_would_give(recipe):
-    layers = vgg_16.random_kernels(0)
+    layers = random_layers(vgg_16.SHAPES, 0)
     grey = np.zeros((6, 6))  # black, as around a breast: the largest step to the mean colour
     expected = reference(layers, colour(np.pad(grey, 16), recipe))["conv1_1"][16:-16, 16:-16]
     exact = reference(layers, colour(np.pad(grey, ((0, 30), (0, 30))), recipe))["conv1_1"][:6, :6]
@@ -211,7 +212,7 @@ def test_weights_without_a_head_give_features_of_whole_images_and_say_what_fc6_n
 
 @RECIPES
 def test_a_converted_file_keeps_its_input_recipe(tmp_path, recipe):
-    layers, path = vgg_16.random_kernels(3), tmp_path / "vgg_16.safetensors"
+    layers, path = random_layers(vgg_16.SHAPES, 3), tmp_path / "vgg_16.safetensors"
     (tmp_path / "published").write_bytes(b"x")
     write_weights(path, "vgg_16", Weights(layers, recipe), tmp_path / "published")
     variables, provenance, _ = vgg_16.load(str(path), 0)

@@ -7,6 +7,7 @@ import pytest
 
 from mammojax.models.backbones import vgg_m
 from mammojax.models.backbones.contract import output_side, receptive_field, scan_side
+from mammojax.models.weights.random import random_layers
 
 SIDE = (
     7 + 97
@@ -60,7 +61,7 @@ def reference(layers, image, stride, padded=True):
 @pytest.fixture(scope="module")
 def published_shapes():
     """Random kernels and biases of the published shapes, BGR."""
-    layers = vgg_m.random_kernels(0)
+    layers = random_layers(vgg_m.SHAPES, 0)
     rng = np.random.default_rng(1)
     for layer in layers.values():
         layer["bias"] = rng.normal(0, 0.1, layer["bias"].shape).astype(np.float32)

@@ -183,7 +183,7 @@ def test_vgg_m_without_weights_says_loudly_that_they_are_random_and_how_to_get_t
     monkeypatch,
 ):
     monkeypatch.setattr(
-        vgg_m, "random_kernels", lambda seed: {"conv1": {"kernel": np.ones((7, 7, 3, 2)), "bias": 0.0}}
+        vgg_m, "random_layers", lambda shapes, seed: {"conv1": {"kernel": np.ones((7, 7, 3, 2)), "bias": 0.0}}
     )
     with pytest.warns(UserWarning, match="RANDOM weights") as caught:
         vgg_m.load(None, 0)

@@ -10,19 +10,9 @@ from matplotlib.figure import Figure
 
 from mammojax.benchmarks.imbalance.contenders import CONTENDERS
 from mammojax.benchmarks.imbalance.summary import Row
+from mammojax.report.style import WITH_TITLES
 
-_STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-}
+_STYLE = WITH_TITLES | {"font.size": 9, "axes.titlesize": 9.5}
 _MARKERS = "os^DvPX<>*"
 PANELS = (  # title, the loss that differences are taken to
     ("Held-out AUC", None),

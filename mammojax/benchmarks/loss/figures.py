@@ -9,21 +9,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-_STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "mammojax",
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-}
+from mammojax.report.style import WITH_TITLES
+
 # Okabe and Ito's colours: told apart with any colour vision, and by their markers in grey
 _LOOKS = {
     "fast": ("#D55E00", "o", "-"),
@@ -75,7 +62,7 @@ def sweep_figure(times: Mapping[str, Curve], memory: Mapping[str, Curve], title:
 
     times: program -> (numbers of scores, seconds). memory: program -> (numbers of scores, bytes).
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(WITH_TITLES):
         figure, panels = _panels(9.5, 5.4)
         handles = {}
         for axes, curves, ticks, name in zip(
@@ -110,7 +97,7 @@ def epoch_figure(times: Mapping[str, Curve], errors: Mapping[str, Curve], title:
         "all": "every pair,\nbatch by batch",
         "fast": "every pair at once,\nmammojax fast",
     }
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(WITH_TITLES):
         figure, (left, right) = _panels(9, 4.3)
         for name in (name for name in ("all", *middle, "fast") if name in times):
             colour, marker = looks[name]
@@ -164,7 +151,7 @@ def cells_figure() -> Figure:
         (-reach, reach, "#D55E00", "near", "six moments of each cell,\none banded matrix product"),
         (reach, shown, "#009E73", "far above", "$\\sigma = 1$, softplus $= x$:\ncounts and distances"),
     )
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(WITH_TITLES):
         figure = Figure(figsize=(9, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()

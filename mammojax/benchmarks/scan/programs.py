@@ -15,6 +15,7 @@ from mammojax.models.classifiers.paper import Classifier
 from mammojax.models.merged import MammogramNet
 from mammojax.models.plans import Plan
 from mammojax.models.scanning import ScanningNetwork, load_backbone, scan
+from mammojax.models.weights.random import random_layers
 from mammojax.training.objectives import Logistic
 from mammojax.training.optimizer import Optimizer
 from mammojax.training.step import Batch, compiled_step, start
@@ -33,7 +34,9 @@ class Program(NamedTuple):
 def network_to_measure(backbone: str, tap: str | None = None) -> ScanningNetwork:
     """VGG-M with random weights of the published shapes; EfficientNet-Lite0 with its own, random where they are absent."""
     if backbone == "vgg_m":
-        return ScanningNetwork(backbone, tap, vgg_m.grey(vgg_m.random_kernels(0)), "random weights", "random")
+        return ScanningNetwork(
+            backbone, tap, vgg_m.grey(random_layers(vgg_m.SHAPES, 0)), "random weights", "random"
+        )
     try:
         return load_backbone(backbone, tap=tap)
     except UserError:

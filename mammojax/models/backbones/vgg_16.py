@@ -12,7 +12,6 @@ It is read by the stride of its first layer (1 to 3): its own head, fc6, sees wi
 """
 
 import functools
-import warnings as python_warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from mammojax.models.weights.converted import (
     read_weights,
 )
 from mammojax.models.weights.keras_file import read_keras_file
+from mammojax.models.weights.random import random_layers, said_loudly
 from mammojax.models.weights.torch_file import read_torch_file
 
 PUBLISHED = {
@@ -109,9 +109,8 @@ def _from_torchvision(state: dict[str, np.ndarray]) -> Layers:
 def load(weights: str | None, seed: int) -> tuple[dict, str, str]:
     """(variables, provenance, identity); weights: a converted file, None for random weights from `seed` up to pool5."""
     if weights is None:
-        text = "VGG-16 with RANDOM weights: the published ones were not given"
-        python_warnings.warn(f"{text}; {how_to_convert(BACKBONE.name, PUBLISHED)}", stacklevel=2)
-        return grey(random_kernels(seed), KERAS), text, f"random-{seed}"
+        text = said_loudly("VGG-16", BACKBONE.name, PUBLISHED)
+        return grey(random_layers(SHAPES, seed), KERAS), text, f"random-{seed}"
     path = Path(weights)
     found = read_weights(path, BACKBONE.name)
     check_layers(found.layers, SHAPES | (FC6 if "fc6" in found.layers else {}), path)
@@ -120,18 +119,6 @@ def load(weights: str | None, seed: int) -> tuple[dict, str, str]:
             f"{path} does not say how pixels enter it (no recipe); {how_to_convert(BACKBONE.name, PUBLISHED)}"
         )
     return grey(found.layers, found.recipe), f"VGG-16 ({found.describe(path)})", found.identity
-
-
-def random_kernels(seed: int) -> Layers:
-    """He-initialised kernels and zero biases of the published shapes up to pool5."""
-    rng = np.random.default_rng(seed)
-    return {
-        name: {
-            "kernel": rng.normal(0, np.sqrt(2 / np.prod(shape[:3])), shape).astype(np.float32),
-            "bias": np.zeros(shape[-1], np.float32),
-        }
-        for name, shape in SHAPES.items()
-    }
 
 
 def grey(layers: Layers, recipe: Recipe) -> dict:

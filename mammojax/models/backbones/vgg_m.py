@@ -8,7 +8,6 @@ kernels and a bias corrected by the means (conv1 has no padding, so this is exac
 """
 
 import functools
-import warnings as python_warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,10 +29,10 @@ from mammojax.models.weights.converted import (
     Recipe,
     Weights,
     check_layers,
-    how_to_convert,
     read_weights,
 )
 from mammojax.models.weights.matconvnet_file import convolutions, read_matconvnet_file
+from mammojax.models.weights.random import random_layers, said_loudly
 
 PUBLISHED = {"imagenet-vgg-m.mat": "https://www.vlfeat.org/matconvnet/models/imagenet-vgg-m.mat"}
 WIRING = (
@@ -88,26 +87,13 @@ def convert(source: Path) -> Weights:
 def load(weights: str | None, seed: int) -> tuple[dict, str, str]:
     """(variables, provenance, identity); weights: a safetensors file, None for random weights from `seed`."""
     if weights is None:
-        text = "VGG-M with RANDOM weights: the published ones were not given"
-        python_warnings.warn(f"{text}; {how_to_convert(BACKBONE.name, PUBLISHED)}", stacklevel=2)
-        return grey(random_kernels(seed)), text, f"random-{seed}"
+        text = said_loudly("VGG-M", BACKBONE.name, PUBLISHED)
+        return grey(random_layers(SHAPES, seed)), text, f"random-{seed}"
     path = Path(weights)
     found = read_weights(path, BACKBONE.name)
     check_layers(found.layers, SHAPES, path)
     variables = grey(found.layers, found.recipe or RECIPE)
     return variables, f"VGG-M ({found.describe(path)})", found.identity
-
-
-def random_kernels(seed: int) -> dict:
-    """He-initialised kernels and zero biases of the published shapes."""
-    rng = np.random.default_rng(seed)
-    return {
-        name: {
-            "kernel": rng.normal(0, np.sqrt(2 / np.prod(shape[:3])), shape).astype(np.float32),
-            "bias": np.zeros(shape[-1], np.float32),
-        }
-        for name, shape in SHAPES.items()
-    }
 
 
 def grey(layers: Layers, recipe: Recipe = RECIPE) -> dict:

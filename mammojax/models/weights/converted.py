@@ -15,7 +15,7 @@ import numpy as np
 
 from mammojax import __version__
 from mammojax.errors import UserError
-from mammojax.runs.files import writing
+from mammojax.runs.files import sha256_of, writing
 
 Layers = dict[str, dict[str, np.ndarray]]
 _REMEDY = "python -m launch.convert_weights makes one of the published file"
@@ -68,7 +68,7 @@ def write_weights(path: Path, backbone: str, weights: Weights, source: Path) -> 
         **weights.facts,
         "backbone": backbone,
         "source": source.name,
-        "source_sha256": file_sha256(source),
+        "source_sha256": sha256_of(source),
         "converter": f"mammojax {__version__}",
         "tensors_sha256": _digest(tensors),
     }
@@ -147,12 +147,6 @@ def check_layers(layers: Layers, shapes: dict[str, tuple[int, ...]], where: Path
                 raise UserError(
                     f"{where}: {name}.{part} holds numbers that are not finite; download it again"
                 )
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file in hex."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tensors(layers: Layers) -> dict[str, np.ndarray]:
