@@ -1,7 +1,7 @@
 """Can the label be told from how a film was taken and stored? A small classifier on those facts alone, and which differ."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mammojax.survey.films import Films, indicators
 
 RESAMPLES = 500
 _FOLDS = 5
+_FEW = 5  # patients of a class, below which intervals of resampled patients are not believed
 _FAR = (
     0.1  # from 0.5, or between two shares: a difference that is worth a warning if its interval excludes none
 )
@@ -70,7 +71,10 @@ def shortcut_auc(films: Films, *, seed: int) -> Estimate | None:
 
 
 def differences(films: Films, *, seed: int) -> list[Difference]:
-    """Every fact that varies, those that are warned of first, then by how far it is from telling nothing."""
+    """Every fact that varies, those that are warned of first, then by how far it is from telling nothing.
+
+    Nothing is warned of where a class has fewer than five patients.
+    """
     names, facts = indicators(films)
     if not names or len(np.unique(films.labels)) < 2:
         return []
@@ -78,6 +82,8 @@ def differences(films: Films, *, seed: int) -> list[Difference]:
     chunks = bootstrap.resampled(group, entries=len(films), seed=seed, resamples=RESAMPLES)
     weights = np.concatenate([np.ones((len(group), 1)), *chunks], axis=1)
     found = [_difference(films, name, column, weights) for name, column in zip(names, facts.T)]
+    if min(len(np.unique(films.patients[films.labels == k])) for k in (0, 1)) < _FEW:
+        found = [replace(difference, warned=False) for difference in found]
     return sorted(found, key=lambda d: (not d.warned, -_distance(d), d.name))
 
 

@@ -59,6 +59,8 @@ def test_what_does_not_vary_is_no_fact_and_small_classes_are_not_measured():
     assert facts.shape == (20, len(names)) and not any(name.startswith("file") for name in names)
     one = replace(films, labels=(films.patients == 0).astype(np.int32))
     assert shortcut_auc(one, seed=0) is None
+    told = replace(one, measured={"rows": 3000.0 + one.labels})
+    assert differences(told, seed=0)[0].estimate.value == 1 and not differences(told, seed=0)[0].warned
 
 
 def test_equal_pixels_are_told_with_whose_they_are_and_whether_labels_differ():
@@ -71,11 +73,11 @@ def test_equal_pixels_are_told_with_whose_they_are_and_whether_labels_differ():
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """Sixteen films of eight patients; positives are wider, and two patients share one picture as PNG and TIFF."""
+    """Twenty-four films of twelve patients; positives are wider, and two patients share one picture as PNG and TIFF."""
     source = tmp_path_factory.mktemp("survey") / "source"
     source.mkdir()
     rows = ["path,patient,label,laterality,view"]
-    for k in range(16):
+    for k in range(24):
         positive = int(k // 2 % 2 == 0)
         height, width = 60, 40 + 12 * positive
         y, x = np.mgrid[:height, :width]
