@@ -16,9 +16,7 @@ from mammojax.survey.films import Films, indicators
 RESAMPLES = 500
 _FOLDS = 5
 _FEW = 5  # patients of a class, below which intervals of resampled patients are not believed
-_FAR = (
-    0.1  # from 0.5, or between two shares: a difference that is worth a warning if its interval excludes none
-)
+_FAR = 0.1  # from 0.5, or between two shares: worth a warning if the interval agrees
 
 
 @dataclass(frozen=True)
