@@ -15,7 +15,7 @@ FLOORS = (  # from the ground up; a room imports from the floors below its own a
     ("evaluation", "runs", "images"),
     ("models", "phantom"),
     ("datasets", "inspect"),
-    ("representations",),
+    ("representations", "survey", "hostile"),
     ("training",),
     ("experiment",),
     ("report",),

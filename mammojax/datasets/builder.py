@@ -1,8 +1,9 @@
 """The TFDS builder that all data sets share: it packs prepared crops into array_record files.
 
 A data set is one file in `builders/`: a subclass that says what lies where (`find`), which label schemes its labels
-allow (`SCHEMES`, the first is the default), how a user obtains it (`HOW`), and whether its terms let films be shown in
-reports that are passed on (`MAY_BE_SHOWN`).
+allow (`SCHEMES`, the first is the default), the parts of an official split (`SPLITS`), how a user obtains it (`HOW`), by
+which names of files its folder is told from others (`SIGN`, a regular expression), and whether its terms let films be
+shown in reports that are passed on (`MAY_BE_SHOWN`).
 """
 
 import contextlib
@@ -27,7 +28,9 @@ class MammogramBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     VERSION = tfds.core.Version("1.0.0")
     SCHEMES: tuple[str, ...] = ()
+    SPLITS: tuple[str, ...] = ()
     HOW = ""
+    SIGN = ""
     MAY_BE_SHOWN = False
 
     def __init__(self, *, data_dir: Path, examples: Callable[[], Iterator[tuple[str, dict]]] | None = None):

@@ -6,11 +6,12 @@ outcome). What is there already is not done again, so a killed preparation goes 
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from mammojax.datasets.acquisition import acquisition
 from mammojax.datasets.patients import is_placeholder
 from mammojax.datasets.record import Record, Source
 from mammojax.datasets.schema import tissue_share
@@ -30,13 +31,15 @@ _SMALL = 384  # pixels of the longer side of the copy for the contact sheets, at
 @dataclass(frozen=True)
 class Outcome:
     """What became of one file. record: None if it was rejected for `reason`. patient_from: "table" or "header".
-    header_patient: salted hash of the header's patient, "" if it names none. lesions: see `Source`."""
+    header_patient: salted hash of the header's patient, "" if it names none. lesions: see `Source`. acquisition: JSON
+    values of `Acquisition`, {} without a record."""
 
     record: Record | None
     reason: str = ""
     patient_from: str = ""
     header_patient: str = ""
     lesions: tuple[dict, ...] = ()
+    acquisition: dict = field(default_factory=dict)
 
 
 def crop_file(
@@ -96,13 +99,16 @@ def crop_file(
             rules=tuple(mammogram.rules),
             warnings=(*source.warnings, *sides, *views, *mammogram.warnings, *crop.warnings),
         )
+        step, small, inside = _reduced(mammogram, crop)
+        film = acquisition(mammogram, small, inside, device=source.device, warnings=record.warnings)
         outcome = Outcome(
             record,
             patient_from="table" if source.patient else "header",
             header_patient=hashed(salt, header) if header else "",
             lesions=source.lesions,
+            acquisition=asdict(film),
         )
-        _write_pixels(pixels_path(work, source.file), mammogram, crop)
+        _write_pixels(pixels_path(work, source.file), crop, small, mammogram.bits, inside, step)
     write_json(done, {**asdict(outcome), "record": outcome.record and outcome.record.to_json()})
     return outcome.reason
 
@@ -138,19 +144,25 @@ def _claims(table: str, header: str) -> tuple[tuple[str, str], ...]:
     return ("the table", table), ("the file", header)
 
 
-def _write_pixels(path: Path, mammogram: Mammogram, crop: Crop) -> None:
+def _reduced(mammogram: Mammogram, crop: Crop) -> tuple[int, np.ndarray, np.ndarray]:
+    """(step, every step-th pixel of the whole picture, bool of the same shape: the breast there)."""
     step = max(1, -(-max(mammogram.pixels.shape) // _SMALL))
-    small = mammogram.pixels[::step, ::step]
-    box = np.asarray([crop.box.top, crop.box.left, crop.box.height, crop.box.width]) // step
     inside = np.zeros(mammogram.pixels.shape, bool)
     inside[crop.box.slices] = crop.mask[:, ::-1] if crop.flipped else crop.mask
+    return step, mammogram.pixels[::step, ::step], inside[::step, ::step]
+
+
+def _write_pixels(
+    path: Path, crop: Crop, small: np.ndarray, bits: int, inside: np.ndarray, step: int
+) -> None:
+    box = np.asarray([crop.box.top, crop.box.left, crop.box.height, crop.box.width]) // step
     with writing(path) as file:
         np.savez(
             file,
             image=crop.image,
             tissue=tissue_share(crop.mask),
             small=small,
-            small_bits=mammogram.bits,
+            small_bits=bits,
             small_box=box,
-            small_mask=inside[::step, ::step],
+            small_mask=inside,
         )

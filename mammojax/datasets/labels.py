@@ -41,6 +41,7 @@ WORDS: dict[
     **dict.fromkeys(("benign", "b", "benign without callback", "benigno", "benigna"), _BENIGN),
     **dict.fromkeys(("normal", "norm", "n", "healthy", "no finding", "no findings"), _NORMAL),
     **dict.fromkeys(("abnormal", "suspicious", "finding"), _ABNORMAL),
+    "unlabelled breast": {"malignant": None, "abnormal": None, "label": None},  # see the builder of CMMD
     # ready-made labels: whoever wrote them says of what
     **dict.fromkeys(("1", "true", "t", "yes", "y", "positive", "pos"), _MALIGNANT),
     **dict.fromkeys(("0", "false", "f", "no", "negative", "neg"), _NORMAL),
@@ -138,11 +139,17 @@ def _from(field: str) -> Callable[[Facts], int | Dropped]:
     return scheme
 
 
+def _unlabelled_negative(facts: Facts) -> int:
+    return int(bool(facts.malignant))
+
+
 SCHEMES: dict[str, Callable[[Facts], int | Dropped]] = {
     "birads_4_vs_2": _birads_4_vs_2,  # the paper: BI-RADS >= 4 positive, <= 2 negative, 3 dropped
     "birads_4_vs_3": _birads_4_vs_3,  # 3 counts as negative
     "malignant": _from("malignant"),  # proven malignant against everything else
     "abnormal": _from("abnormal"),  # any finding against normal (Hwang and Kim 2016)
+    # what the data set does not label counts as negative, as some published code has it; never the default
+    "unlabelled_negative": _unlabelled_negative,
     "label": _from("label"),  # a ready-made label
 }
 

@@ -18,15 +18,16 @@ class Entry:
     rejected: bool = False
 
 
-def entries(sources: Sequence[Source], scheme: str) -> list[Entry]:
+def entries(sources: Sequence[Source], scheme: str, part: str = "") -> list[Entry]:
     """One entry a file. A file that is listed in several rows takes the worst of what they say.
 
+    part: of the official split that is used; files outside it are dropped, and not read. "" for everything.
     Names become printable: bytes that are no UTF-8 and control characters are written as `\\xff`.
     """
     rows: dict[str, list[Source]] = {}
     for source in sources:
         rows.setdefault(printable(source.file), []).append(source)
-    return [_entry(number, file, rows[file], scheme) for number, file in enumerate(sorted(rows), 1)]
+    return [_entry(number, file, rows[file], scheme, part) for number, file in enumerate(sorted(rows), 1)]
 
 
 def printable(name: str) -> str:
@@ -35,8 +36,13 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _entry(number: int, file: str, rows: list[Source], scheme: str) -> Entry:
+def _entry(number: int, file: str, rows: list[Source], scheme: str, part: str) -> Entry:
     source = replace(rows[0], file=file)
+    rule = next((row.left_out for row in rows if row.left_out), "")
+    if not rule and part and not any(part in row.parts for row in rows) and source.facts is not None:
+        rule = f"outside the part {part} of the official split"
+    if rule:
+        return Entry(number, replace(source, facts=None), Dropped(rule))
     fault = next((row.missing for row in rows if row.missing), "")
     if not fault and len(rows) > 1:
         source, fault = _merged(source, rows)

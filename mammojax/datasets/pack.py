@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mammojax.datasets.acquisition import write_acquisitions
 from mammojax.datasets.crop import Outcome, pixels_path
 from mammojax.datasets.record import INDEX_FILE
 from mammojax.datasets.schema import to_example
@@ -14,6 +15,8 @@ from mammojax.datasets.sheets import contact_sheet
 from mammojax.errors import UserError
 from mammojax.images.geometry import Box
 from mammojax.runs.files import filling, write_json
+
+DRAWN = 1400  # films on contact sheets, fifty pages: nobody looks at more
 
 
 def pack(
@@ -38,8 +41,16 @@ def pack(
         folder / INDEX_FILE,
         {"name": name, "scheme": scheme, "depth": depth, "files": files, "records": records},
     )
+    write_acquisitions(folder, [outcome.acquisition for outcome in outcomes])
     with filling(folder):
-        contact_sheet(_films(outcomes, work), folder / "contact_sheets")
+        contact_sheet(_films(sampled(outcomes), work), folder / "contact_sheets")
+
+
+def sampled(films: Sequence) -> Sequence:
+    """Those that are drawn on contact sheets: all, or, of more than `DRAWN`, so many at equal distances."""
+    if len(films) <= DRAWN:
+        return films
+    return [films[i * len(films) // DRAWN] for i in range(DRAWN)]
 
 
 def _write_records(builder, name: str, outcomes, folder: Path, work: Path, track: Callable) -> str:

@@ -7,9 +7,11 @@ table says of them, the label scheme, and the rules. Two processes that want the
 
 import functools
 import importlib
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 from mammojax.datasets import accounts
@@ -19,15 +21,17 @@ from mammojax.datasets.contents import Contents
 from mammojax.datasets.crop import crop_file, read_outcome
 from mammojax.datasets.duplicates import resolved
 from mammojax.datasets.labels import Dropped, chosen_scheme, label
+from mammojax.datasets.layout import files_below
 from mammojax.datasets.listing import Entry, entries
-from mammojax.datasets.pack import pack
-from mammojax.datasets.record import RecordSet
+from mammojax.datasets.pack import DRAWN, pack
+from mammojax.datasets.record import RecordSet, Source
 from mammojax.datasets.workers import results
 from mammojax.errors import UserError
 from mammojax.runs import stages
 from mammojax.runs.files import writing
 
 FORM = 4  # raise when decoding, cropping or the schema changes what a record holds
+_LOOKED_AT = 5000  # names of files of a folder that is not what it was said to be
 
 
 def builder_class(name: str):
@@ -38,12 +42,52 @@ def builder_class(name: str):
     return getattr(importlib.import_module(module), attribute)
 
 
+def sources(
+    name: str,
+    source: Path,
+    directory: Path,
+    *,
+    options: dict | None = None,
+    workers: int = 0,
+    track: Callable = lambda it, **_: it,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Source]:
+    """What the data set says of every file; see `MammogramBuilder.find`, and `prepare` for the arguments.
+
+    Raises UserError where the folder cannot be read or is not of this set; then it tells which set it looks like.
+    """
+    source, workspace = Path(source), Path(directory) / "unpacked" / name
+    try:
+        return builder_class(name).find(
+            source, workspace, workers=workers, track=track, say=say, **(options or {})
+        )
+    except OSError as error:
+        raise UserError(
+            f"{source} cannot be read: {error.strerror}; give a folder that you may read"
+        ) from error
+    except UserError as error:
+        other = looks_like(source)
+        if other in ("", name):
+            raise
+        raise UserError(f"{error}. The folder looks like {other}: data.name={other}") from None
+
+
+def looks_like(source: Path) -> str:
+    """The data set whose files' names are found in a folder, "" if there is none. A few thousand names are looked at."""
+    names = [source.name, *islice(files_below(source), _LOOKED_AT)]
+    told = {name: builder_class(name).SIGN for name in BUILDERS}
+    found = {name: sum(bool(re.search(sign, file)) for file in names) for name, sign in told.items() if sign}
+    best = max(found, key=found.get)
+    return best if found[best] else ""
+
+
 def prepare(
     name: str,
     source: Path,
     directory: Path,
     *,
     labels: str = "",
+    split: str = "",
     margin: float = 0.02,
     depth: int = 0,
     for_processing: str = "log",
@@ -56,24 +100,21 @@ def prepare(
     """The prepared data set of `source`, made or reused.
 
     name: a data set of `BUILDERS`. directory: prepared sets lie in it, one folder a key. labels: the label scheme,
-    "" for the data set's default. margin: of the breast box, share of its longer side. depth: bits of 16-bit rasters
+    "" for the data set's default. split: the part of the data set's official split, "" for everything. margin: of the breast box, share of its longer side. depth: bits of 16-bit rasters
     that do not state their own; 0: found from all files of the set together. for_processing: "log" or "refuse" raw
     detector images. options: the builder's own. workers: processes, 0 for none. strict: rejected files are an error.
     track(iterable, total=, description=) shows progress; say(text) prints a line.
     Raises UserError when nothing usable is found; with strict also when a file was rejected.
     """
-    builder = builder_class(name)
+    builder, directory = builder_class(name), Path(directory)
     scheme = chosen_scheme(labels, builder.SCHEMES)
-    directory, source = Path(directory), Path(source)
-    try:
-        listed = builder.find(
-            source, directory / "unpacked" / name, workers=workers, track=track, say=say, **(options or {})
+    if split and split not in builder.SPLITS:
+        offered = (
+            f"choose one of {', '.join(builder.SPLITS)}" if builder.SPLITS else "it has no official split"
         )
-    except OSError as error:
-        raise UserError(
-            f"{source} cannot be read: {error.strerror}; give a folder that you may read"
-        ) from error
-    files = entries(listed, scheme)
+        raise UserError(f"data.split is {split!r}, which {name} does not have; {offered}, or leave it empty")
+    listed = sources(name, source, directory, options=options, workers=workers, track=track, say=say)
+    files = entries(listed, scheme, split)
     _refuse_unlabelled(files, scheme, builder.SCHEMES)
     contents = Contents(directory / "contents.json")
     described = [entry for entry in files if entry.source.facts is not None and not entry.rejected]
@@ -106,6 +147,8 @@ def prepare(
         used, left_out, notes = resolved(read)
         rejected = {e.number: reasons[i] for i, e in enumerate(wanted) if reasons[i]}
         pack(builder, name, used, folder, work, scheme=scheme, depth=bits, track=track)
+        if len(used) > DRAWN:
+            notes.append(f"contact sheets show {DRAWN} of {len(used)} films, at equal distances by name")
         ledger = [_account(entry, rejected, left_out, {o.record.number: o for o in used}) for entry in files]
         accounts.write_accounts(folder, ledger)
         return {"dataset": name, "scheme": scheme, "counts": accounts.counts(ledger), "notes": notes}
@@ -162,7 +205,10 @@ def _checked(record_set: RecordSet, ledger: Sequence[Account], strict: bool) -> 
 def _identity(entry: Entry, sha256: str) -> dict:
     """What determines a record and its account: the bytes and what is said of them, not where they lie or since when."""
     facts = asdict(entry.source)
-    facts.pop("path")
+    for field in ("path", "left_out", "parts"):  # the latter two are in the verdict
+        facts.pop(field)
+    if not facts["device"]:
+        facts.pop("device")  # says nothing: the keys of sets without it are those of before there was one
     verdict = entry.verdict.reason if isinstance(entry.verdict, Dropped) else entry.verdict
     return {**facts, "verdict": verdict, "sha256": sha256}
 

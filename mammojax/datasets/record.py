@@ -21,7 +21,9 @@ class Source:
     own identifier ("" if only the header knows; stored hashed). facts: what the data set says of it, None if its table
     does not list it. breast: identifier of the breast within the patient ("" to take the laterality). lesions: dicts
     with row, column, radius (original pixels) and kind; for localisation only. missing: a reason known without reading
-    (the file is then rejected). warnings: what a reader should know.
+    (the file is then rejected). warnings: what a reader should know. left_out: a rule of the data set by which the file
+    is not used, such as that it is a copy of another. parts: of the data set's official split that it belongs to.
+    device: what the table says of the machine, for accounts only.
     """
 
     file: str
@@ -35,6 +37,9 @@ class Source:
     lesions: tuple[dict, ...] = ()
     missing: str = ""
     warnings: tuple[str, ...] = ()
+    left_out: str = ""
+    parts: tuple[str, ...] = ()
+    device: str = ""
 
 
 @dataclass(frozen=True)

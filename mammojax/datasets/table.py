@@ -84,7 +84,10 @@ def read_table(path: Path) -> Table:
     if lines and lines[0].strip().lower().startswith("sep=") and len(lines[0].strip()) == 5:
         separator, skipped, lines = lines[0].strip()[4], 1, lines[1:]  # as Excel writes it
     first = next((line for line in lines if line.strip()), "")
-    separator = separator or max(_SEPARATORS, key=lambda s: len(next(csv.reader([first], delimiter=s))))
+    try:
+        separator = separator or max(_SEPARATORS, key=lambda s: len(next(csv.reader([first], delimiter=s))))
+    except csv.Error as error:
+        raise UserError(f"{path} is no readable CSV in its first line ({error}); save it as CSV") from None
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     columns: tuple[str, ...] = ()
     rows = []

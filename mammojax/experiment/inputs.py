@@ -43,6 +43,7 @@ def prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet
         Path(data.source),
         prepared_folder(settings),
         labels=data.labels,
+        split=data.split,
         margin=data.margin,
         depth=data.depth,
         for_processing=data.for_processing,

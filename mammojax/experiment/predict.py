@@ -56,14 +56,16 @@ def files_of(arguments: Iterable[str]) -> list[File]:
             inside = [p for p in sorted(path.rglob("*")) if p.is_file() and is_image_file(p)]
             if not inside:
                 raise UserError(
-                    f"{path} holds no DICOM, PNG, TIFF or PGM files; name files or another folder"
+                    f"{path} holds no DICOM, PNG, TIFF, PGM or JPEG files; name files or another folder"
                 )
             for p in inside:
                 found.setdefault(p.resolve(), (p.relative_to(path).as_posix(), p.as_posix()))
         else:
             found.setdefault(path.resolve(), (path.as_posix(), path.as_posix()))
     if not found:
-        raise UserError("no files to score; name DICOM, PNG, TIFF or PGM files, or folders that hold them")
+        raise UserError(
+            "no files to score; name DICOM, PNG, TIFF, PGM or JPEG files, or folders that hold them"
+        )
     short = [name for name, _ in found.values()]
     names = [name if short.count(name) == 1 else long for name, long in found.values()]
     return [File(_printable(name), path) for name, path in zip(names, found)]

@@ -27,7 +27,7 @@ class Mammogram:
     pixels: uint16[h, w], 0 the darkest, larger is denser tissue (the sense of MONOCHROME2). bits: values
     lie in [0, 2**bits - 1], the full scale. laterality: "L", "R" or "" (unknown). view: "CC", "MLO", "ML",
     ... or "". spacing: mm a pixel (rows, columns) or None; `rules` tells which element it is from. patient:
-    as in the file, "" if unknown; never to be printed. rules: the decoding rules that were applied, in
+    as in the file, "" if unknown; never to be printed. device: manufacturer and model, "" if unknown. rules: the decoding rules that were applied, in
     order. warnings: what a reader should know.
     """
 
@@ -37,6 +37,7 @@ class Mammogram:
     view: str = ""
     spacing: tuple[float, float] | None = None
     patient: str = field(default="", repr=False)
+    device: str = ""
     rules: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -97,7 +97,9 @@ def test_a_flag_without_its_value_is_told(typed):
         split_flags(typed)
 
 
-@pytest.mark.parametrize("name", ["default", "phantom", "mias", "folder"])
+@pytest.mark.parametrize(
+    "name", ["default", "phantom", "mias", "folder", "inbreast", "cbis_ddsm", "vindr_mammo", "cmmd", "rsna"]
+)
 def test_every_config_is_read_from_any_directory_and_opens_with_its_command(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = f"configs/{name}.py"
@@ -156,7 +158,7 @@ def test_a_config_file_that_is_wrong_is_one_line_with_its_place(text, line, tmp_
 @pytest.mark.parametrize(
     "name, line",
     [
-        ("configs/none.py", "configs/none.py is absent; give a file such as those of configs/ (default, "),
+        ("configs/none.py", "configs/none.py is absent; give a file such as those of configs/ (cbis_ddsm, "),
         ("configs", "configs is a folder; give a file"),
         ("", "it is absent; give a file"),
         ("README.md", "expected a Python file with get_config()"),
@@ -227,7 +229,7 @@ def test_a_run_is_repeated_from_its_config_json_and_from_that_of_no_other_versio
         (["--config=configs/none.py"], "configs/none.py is absent"),
         (["--unknown=1"], "Unknown command line flag 'unknown'"),
         (["--config.crossval.arms=('auc','svm')"], "config.crossval.arms holds 'svm'; expected some of"),
-        (["--config.data.name=ddsm"], "config.data.name is 'ddsm'; expected one of phantom, mias, folder"),
+        (["--config.data.name=ddsm"], "config.data.name is 'ddsm'; expected one of phantom, mias, inbreast"),
         (
             ["--config.model.backbone=resnet"],
             "config.model.backbone is 'resnet'; expected one of efficientnet_lite0",

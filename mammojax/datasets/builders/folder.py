@@ -43,7 +43,7 @@ class Folder(MammogramBuilder):
 
     SCHEMES = ("label", "birads_4_vs_2", "birads_4_vs_3", "malignant", "abnormal")
     HOW = (
-        "give a folder with the pictures (DICOM, PNG, TIFF, PGM) and a CSV in it with the columns path, patient and "
+        "give a folder with the pictures (DICOM, PNG, TIFF, PGM, JPEG) and a CSV in it with the columns path, patient and "
         "label or birads (other names: data.folder.<field>=<column>)"
     )
 

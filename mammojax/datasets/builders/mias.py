@@ -1,18 +1,14 @@
 """mini-MIAS (Suckling et al. 1994): 322 digitised films, 8 bits, 200 micron pixels, MLO, both breasts of 161 patients."""
 
-import functools
 import re
-import tarfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import Facts
+from mammojax.datasets.layout import opened
 from mammojax.datasets.record import Source
 from mammojax.errors import UserError
-from mammojax.runs.files import sha256_of, writing
-from mammojax.runs.stages import key, made
 
 _LINE = re.compile(r"^(mdb(\d{3}))\s+([FGD])\s+(CALC|CIRC|SPIC|MISC|ARCH|ASYM|NORM)\b(.*)$")
 _SIZE = 1024  # pixels a side, clipped or padded by the publishers
@@ -43,19 +39,10 @@ def read_info(text: str) -> dict[str, list[dict]]:
     return images
 
 
-def _unpack(archive: Path, folder: Path) -> dict:
-    """Unpacks the pictures and Info.txt of the published archive, flat, and nothing else; the facts of the stage."""
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                name = Path(member.name).name
-                if not (re.fullmatch(r"mdb\d{3}\.pgm|Info\.txt", name) and member.isfile()):
-                    continue
-                with writing(folder / name) as file:
-                    file.write(tar.extractfile(member).read())
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise UserError(f"{archive} cannot be unpacked ({error}); download it again") from error
-    return {"archive": archive.name}
+def _wanted(name: str) -> str:
+    """Where a member of the published archive goes: pictures and Info.txt, flat, and nothing else."""
+    last = Path(name).name
+    return last if re.fullmatch(r"mdb\d{3}\.pgm|Info\.txt", last) else ""
 
 
 class Mias(MammogramBuilder):
@@ -66,6 +53,7 @@ class Mias(MammogramBuilder):
         "download all-mias.tar.gz from the Mammographic Image Analysis Society's mini-MIAS page and give the folder "
         "that holds it, packed or unpacked"
     )
+    SIGN = r"(^|/)(mdb\d{3}\.pgm|all-mias\.tar\.gz)$"
 
     @staticmethod
     def find(
@@ -78,15 +66,9 @@ class Mias(MammogramBuilder):
     ) -> list[Source]:
         """See `MammogramBuilder.find`. Images 2k-1 and 2k are the two breasts of patient k; laterality is not taken
         from the film number, since the films' mirrored lettering contradicts Info.txt."""
-        archive = source if source.is_file() else source / "all-mias.tar.gz"
-        if archive.is_file():
-            source = made(
-                workspace,
-                key(archive=sha256_of(archive), form=1),
-                functools.partial(_unpack, archive),
-                what=f"{archive.name}, unpacked,",
-                say=say,
-            )
+        archive = source / "all-mias.tar.gz"
+        if source.is_file() or archive.is_file():
+            source = opened(source if source.is_file() else archive, workspace, say=say, place=_wanted)
         info = next((p for p in (source / "Info.txt", source / "info.txt") if p.is_file()), None)
         pictures = sorted(source.glob("mdb*.pgm")) if source.is_dir() else []
         if info is None or not pictures:

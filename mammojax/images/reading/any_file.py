@@ -7,16 +7,16 @@ from mammojax.images.reading.dicom import read_dicom
 from mammojax.images.reading.elements import starts_as_dicom
 from mammojax.images.reading.raster import read_raster
 
-IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".tif", ".tiff", ".pgm")
+IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".tif", ".tiff", ".pgm", ".jpg", ".jpeg")
 """Lower-case suffixes of files that a listing of a folder takes for pictures; see `is_image_file`."""
 
-_RASTER_STARTS = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"P2", b"P5")
+_RASTER_STARTS = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"P2", b"P5", b"\xff\xd8\xff")
+_EXPECTED = "expected DICOM, PNG, TIFF, PGM or JPEG"
 _OTHERS = (
-    (b"\xff\xd8\xff", "a JPEG picture, lossy and 8 bits; expected DICOM, PNG, TIFF or PGM"),
-    (b"GIF8", "a GIF picture; expected DICOM, PNG, TIFF or PGM"),
-    (b"BM", "a BMP picture; expected DICOM, PNG, TIFF or PGM"),
-    (b"\0\0\0\x0cjP  ", "a bare JPEG 2000 picture; expected DICOM, PNG, TIFF or PGM"),
-    (b"\xff\x4f\xff\x51", "a bare JPEG 2000 codestream; expected DICOM, PNG, TIFF or PGM"),
+    (b"GIF8", f"a GIF picture; {_EXPECTED}"),
+    (b"BM", f"a BMP picture; {_EXPECTED}"),
+    (b"\0\0\0\x0cjP  ", f"a bare JPEG 2000 picture; {_EXPECTED}"),
+    (b"\xff\x4f\xff\x51", f"a bare JPEG 2000 codestream; {_EXPECTED}"),
     (b"PK\x03\x04", "a ZIP archive; unpack it first"),
     (b"\x1f\x8b", "a gzip file; unpack it first"),
     (b"II+\0", "a BigTIFF file; save it as plain TIFF"),
@@ -27,7 +27,7 @@ _OTHERS = (
 def read_mammogram(
     data: bytes, name: str, *, for_processing: str = "log", max_pixels: int = MAX_PIXELS, depth: int = 0
 ) -> Mammogram:
-    """The mammogram in a DICOM, PNG, TIFF or PGM file at full bit depth.
+    """The mammogram in a DICOM, PNG, TIFF, PGM or JPEG file at full bit depth.
 
     data: the file's bytes. name: its name or path, for guesses at side and view only. for_processing: "log"
     or "refuse" raw detector images of DICOM files. max_pixels: larger declared sizes are rejected. depth: bits of
@@ -46,7 +46,7 @@ def read_mammogram(
         if data.startswith(start):
             raise Rejected(reason)
     text = all(32 <= b < 127 or b in b"\t\r\n\f" for b in data[:512])
-    raise Rejected(f"{'a text file' if text else 'unknown content'}; expected DICOM, PNG, TIFF or PGM")
+    raise Rejected(f"{'a text file' if text else 'unknown content'}; {_EXPECTED}")
 
 
 def is_image_file(path: Path) -> bool:

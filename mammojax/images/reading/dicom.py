@@ -73,7 +73,7 @@ def read_dicom(
     """
     if for_processing not in ("log", "refuse"):
         raise ValueError(f"for_processing is 'log' or 'refuse', got {for_processing!r}")
-    with _silent_pydicom():
+    with silent_pydicom():
         warnings: list[str] = []
         header, syntax = read_elements(data, max_pixels, warnings)
         try:
@@ -102,13 +102,14 @@ def read_dicom(
             view=view,
             spacing=spacing,
             patient=dicom_header.patient(header, warnings),
+            device=dicom_header.device(header),
             rules=tuple(rules),
             warnings=(*warnings, *table.warnings),
         )
 
 
 @contextmanager
-def _silent_pydicom() -> Iterator[None]:
+def silent_pydicom() -> Iterator[None]:
     """Keeps pydicom from printing: its warnings quote values that may identify the patient."""
     log = logging.getLogger("pydicom")
     before, log.disabled = log.disabled, True

@@ -41,6 +41,8 @@ _USEFUL = (
     "SeriesDescription",
     "ProtocolName",
     "PatientID",
+    "Manufacturer",
+    "ManufacturerModelName",
     "ImageLaterality",
     "Laterality",
     "ViewPosition",
@@ -109,6 +111,12 @@ def read_elements(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[Da
     for keyword in (*_NEEDED, *_USEFUL):
         _settle(header, keyword, warnings)
     return header, syntax
+
+
+def settled(header: Dataset) -> None:
+    """Parses what is looked at beside the pixels; takes out what is malformed."""
+    for keyword in _USEFUL:
+        _settle(header, keyword, [])
 
 
 def _settle(header: Dataset, keyword: str, warnings: list[str]) -> None:

@@ -176,6 +176,12 @@ def spacing(header: Dataset, warnings: list[str]) -> tuple[tuple[float, float] |
     return None, ""
 
 
+def device(header: Dataset) -> str:
+    """Manufacturer and model, at most 40 plain characters, "" if neither is given: it is shown in reports."""
+    words = f"{text(header, 'Manufacturer')} {text(header, 'ManufacturerModelName')}"
+    return " ".join(re.sub(r"[^\w.,()/+ -]", " ", words, flags=re.ASCII).split())[:40].strip()
+
+
 def patient(header: Dataset, warnings: list[str]) -> str:
     """The file's PatientID, "" if it is absent or a placeholder, which is added to `warnings`.
 

@@ -1,4 +1,4 @@
-"""PNG, TIFF and PGM files to a Mammogram.
+"""PNG, TIFF, PGM and JPEG files to a Mammogram.
 
 A container is no bit depth: 12-bit pictures lie in 16-bit files both as 0 ... 4095 and stretched to 0 ...
 65535. A file may state its depth (sBIT in PNG, maxval in PGM). Where it does not, one file cannot tell it by its
@@ -12,6 +12,7 @@ import numpy as np
 
 from mammojax.images.mammogram import MAX_PIXELS, Mammogram, Rejected, check_values, values_present
 from mammojax.images.reading.grey_picture import GreyPicture
+from mammojax.images.reading.jpeg import JPEG_START, read_jpeg
 from mammojax.images.reading.pgm import read_pgm
 from mammojax.images.reading.png import PNG_START, read_png
 from mammojax.images.reading.tiff import read_tiff
@@ -19,7 +20,7 @@ from mammojax.images.views import from_file_name
 
 
 def read_raster(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, depth: int = 0) -> Mammogram:
-    """The mammogram in a PNG, TIFF or PGM file at full bit depth; brighter is taken for denser.
+    """The mammogram in a PNG, TIFF, PGM or JPEG file at full bit depth; brighter is taken for denser.
 
     data: the file's bytes. name: its name or path; laterality and view are guessed from words in its last
     part, and `rules` says so. 8 and 16-bit grey is read, also as RGB with equal channels or with an opaque
@@ -88,4 +89,6 @@ def _read(data: bytes, max_pixels: int, warnings: list[str]) -> GreyPicture:
         return read_pgm(data, max_pixels)
     if data[:4] in (b"II*\0", b"MM\0*"):
         return read_tiff(data, max_pixels)
-    raise Rejected("neither PNG, TIFF nor PGM (P2, P5)")
+    if data.startswith(JPEG_START):
+        return read_jpeg(data, max_pixels, warnings)
+    raise Rejected("neither PNG, TIFF, PGM (P2, P5) nor JPEG")

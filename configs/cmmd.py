@@ -1,0 +1,29 @@
+"""CMMD (Cui et al. 2021): 3,744 digital images of 1,872 breasts with proven findings, 2,632 malignant, 1,112 benign.
+
+Not run with this program yet. The images of 729 other breasts have no label and are left out; some published code counts
+them as negative, which data.labels=unlabelled_negative does by name. Positives are the majority here.
+
+python -m launch.crossval --config=configs/cmmd.py --config.data.source=FOLDER
+"""
+
+from configs import default
+
+
+def get_config():
+    config = default.get_config()
+    config.run = "runs/cmmd"
+    config.data.name = "cmmd"
+    config.data.labels = "malignant"
+    config.training.epochs = 10
+    config.training.inner = 2
+    config.crossval.arms = (
+        "resize224_svm",
+        "bce",
+        "auc",
+        "pooled_bce",
+        "cells_bce",
+        "cells_auc",
+        "breasts_bce",
+        "exam_bce",
+    )
+    return config

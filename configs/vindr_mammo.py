@@ -1,0 +1,29 @@
+"""VinDr-Mammo (Nguyen et al. 2023): 20,000 digital images of 5,000 exams, BI-RADS 4 and 5 against 1 and 2.
+
+A screening set: some 5% of the images are positive, the imbalance that the paper is about. Not run with this program yet.
+data.split=train and test are the official parts, whose exams are different women as far as is known.
+
+python -m launch.crossval --config=configs/vindr_mammo.py --config.data.source=FOLDER
+"""
+
+from configs import default
+
+
+def get_config():
+    config = default.get_config()
+    config.run = "runs/vindr_mammo"
+    config.data.name = "vindr_mammo"
+    config.data.labels = "birads_4_vs_2"
+    config.training.epochs = 10
+    config.training.inner = 2
+    config.crossval.arms = (
+        "resize224_svm",
+        "bce",
+        "auc",
+        "pooled_bce",
+        "cells_bce",
+        "cells_auc",
+        "breasts_bce",
+        "exam_bce",
+    )
+    return config

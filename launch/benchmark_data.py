@@ -1,0 +1,81 @@
+"""The breast box beside three published recipes, and what preparation costs beside decoding and writing.
+
+Tables are printed in Markdown. --mias adds the films of mini-MIAS; --part runs one of the two alone.
+
+Example:
+  python -m launch.benchmark_data --part=boxes --mias=FOLDER/all-mias.tar.gz
+  python -m launch.benchmark_data --part=preparation
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from launch import command_line
+from launch.command_line import say
+
+if __name__ == "__main__":
+    PART = flags.DEFINE_enum("part", "both", ["both", "boxes", "preparation"], "what is measured")
+    PATIENTS = flags.DEFINE_integer("patients", 25, "synthetic patients, four films each", lower_bound=1)
+    HEIGHT = flags.DEFINE_integer("height", 1024, "rows of a synthetic film", lower_bound=128)
+    MIAS = flags.DEFINE_string("mias", "", "all-mias.tar.gz; empty: without it")
+    FILES = flags.DEFINE_integer("files", 24, "files of the set that is prepared", lower_bound=2)
+    SIZE = flags.DEFINE_list("size", "4084,3328", "their rows,columns")
+    SEED = flags.DEFINE_integer("seed", 0, "of the synthetic films")
+
+
+def boxes() -> None:
+    from mammojax.benchmarks.data.boxes import compare, mias, phantoms
+    from mammojax.benchmarks.tables import markdown_table
+    from mammojax.settings import Settings
+
+    sets = {"phantoms": phantoms(PATIENTS.value, seed=SEED.value, height=HEIGHT.value)}
+    if MIAS.value:
+        sets["mini-MIAS"] = mias(Path(MIAS.value))
+    head = [
+        "films",
+        "recipe",
+        "IoU of the box, mean",
+        "least",
+        "lesions outside",
+        "cut",
+        "share of the frame kept",
+    ]
+    rows = []
+    for name, films in sets.items():
+        for recipe, m in compare(films, margin=Settings().data.margin).items():
+            overlap = [f"{m.overlap:.3f}", f"{m.least:.3f}"] if m.overlap == m.overlap else ["", ""]
+            rows.append(
+                [f"{m.films} {name}", recipe, *overlap, f"{m.outside} of {m.lesions}", m.cut, f"{m.kept:.2f}"]
+            )
+    say(markdown_table(head, rows))
+
+
+def preparation() -> None:
+    from mammojax.benchmarks.data.preparation import LEAST, MOST, cost
+    from mammojax.benchmarks.tables import markdown_table
+    from mammojax.benchmarks.timing import device_name
+    from mammojax.errors import UserError
+
+    if len(SIZE.value) != 2 or not all(side.strip().isdigit() and int(side) >= 64 for side in SIZE.value):
+        raise UserError(f"--size is {','.join(SIZE.value)!r}; expected rows,columns, such as 4084,3328")
+    height, width = map(int, SIZE.value)
+    found = cost(FILES.value, height=height, width=width, workers=(1, 2), seed=SEED.value, say=say)
+    say(markdown_table(["step", "s a file"], [[step, f"{s:.3f}"] for step, s in found.steps.items()]))
+    one, two = found.sets[1], found.sets[2]
+    say(
+        f"{found.files} files: {one:.1f} s with one worker, {one / found.needed:.2f} times decoding and writing (at most "
+        f"{MOST}); {two:.1f} s with two, {one / two:.2f} times the files of one (at least {LEAST}); {device_name()}"
+    )
+
+
+def main(arguments: list[str]) -> None:
+    command_line.no_arguments(arguments)
+    if PART.value in ("both", "boxes"):
+        boxes()
+    if PART.value in ("both", "preparation"):
+        preparation()
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,96 @@
+"""What preparation costs beside what cannot be saved: each step of one file, and a whole set with several workers."""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+from mammojax.datasets.prepare import prepare
+from mammojax.hostile.whole import dicom
+from mammojax.images.breast import crop_breast
+from mammojax.images.reading.any_file import read_mammogram
+from mammojax.phantom.screening_set import phantom_patient
+from mammojax.settings.tree import Folder
+
+STEPS = ("hash", "decode", "box and crop", "write")
+MOST = 1.4  # times decoding and writing that a set may cost
+LEAST = 1.7  # times as many files a second that two workers must do
+
+
+@dataclass(frozen=True)
+class Cost:
+    """files: of the set. steps: seconds of each step of one file, the mean over files. sets: seconds of the whole set by
+    number of workers, the start of Python and of the processes in it."""
+
+    files: int
+    steps: dict[str, float]
+    sets: dict[int, float]
+
+    @property
+    def needed(self) -> float:
+        """Seconds to decode every file and write its crop, one after the other."""
+        return self.files * (self.steps["decode"] + self.steps["write"])
+
+
+def cost(
+    files: int, *, height: int, width: int, workers: tuple[int, ...], seed: int, say: Callable[[str], None]
+) -> Cost:
+    """Measures on made DICOM files of 12 bits, half of them RLE Lossless. workers: numbers of them that are tried."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source"
+        source.mkdir()
+        _make(source, files, height, width, seed)
+        say(f"{files} files of {height} x {width} pixels were made")
+        steps = dict.fromkeys(STEPS, 0.0)
+        for path in sorted(source.glob("*.dcm")):
+            for step, seconds in _steps(path, Path(folder) / "crop.npy").items():
+                steps[step] += seconds / files
+        sets = {}
+        for number in workers:
+            began = time.perf_counter()
+            prepare(
+                "folder", source, Path(folder) / f"prepared {number}", options=vars(Folder()), workers=number
+            )
+            sets[number] = time.perf_counter() - began
+            say(f"{number} workers: {sets[number]:.1f} s")
+    return Cost(files, steps, sets)
+
+
+def _make(folder: Path, files: int, height: int, width: int, seed: int) -> None:
+    """Phantom films, each with pixels of its own, and their table."""
+    small = phantom_patient(seed, 0, malignant=False, height=512, width=max(256, round(512 * width / height)))
+    rows = ["path,patient,label,laterality,view"]
+    for k in range(files):
+        view = small[k % 4]
+        dense = view.pixels if view.photometric == "MONOCHROME2" else 2**view.bits - 1 - view.pixels
+        twelve = dense.astype(np.float32) * (4095 / (2**view.bits - 1))
+        across = [np.arange(n) * m // n for n, m in zip((height, width), twelve.shape)]
+        noise = np.random.default_rng(k).integers(0, 16, (height, width))
+        pixels = np.clip(twelve[across[0]][:, across[1]] + noise, 0, 4095).astype(np.uint16)
+        (folder / f"{k}.dcm").write_bytes(dicom(pixels, (ExplicitVRLittleEndian, RLELossless)[k % 2]))
+        rows.append(f"{k}.dcm,{k // 4},{k // 4 % 2},{view.laterality},{view.view}")
+    (folder / "table.csv").write_text("\n".join(rows))
+
+
+def _steps(path: Path, target: Path) -> dict[str, float]:
+    """Seconds of each step of one file."""
+    seconds = {}
+    began = time.perf_counter()
+    data = path.read_bytes()
+    hashlib.sha256(data).hexdigest()
+    seconds["hash"] = time.perf_counter() - began
+    began = time.perf_counter()
+    mammogram = read_mammogram(data, path.name)
+    seconds["decode"] = time.perf_counter() - began
+    began = time.perf_counter()
+    crop = crop_breast(mammogram)
+    seconds["box and crop"] = time.perf_counter() - began
+    began = time.perf_counter()
+    np.save(target, crop.image)
+    seconds["write"] = time.perf_counter() - began
+    return seconds
