@@ -31,13 +31,13 @@ class Axis(NamedTuple):
     place(scores, weights): the fine part on the grid, int32, and the offset from its centre, in units of a score.
     Weights are above zero for positives; a sample of weight zero lies at the lowest score, whatever its own.
     stretch: float[blocks], units of x left out between a block and the next.
-    used: int32[], the blocks from here on are empty.
+    occupied: bool[blocks], where there are scores; None: anywhere.
     """
 
     place: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     blocks: int
     stretch: jax.Array
-    used: jax.Array
+    occupied: jax.Array | None
 
 
 def fits_plain(low: jax.Array, high: jax.Array, cells: Layout, blocks: int, shift: int) -> jax.Array:
@@ -56,7 +56,7 @@ def plain_axis(low: jax.Array, cells: Layout, blocks: int, shift: int) -> Axis:
         part = (number - first).astype(jnp.int32) + max(shift, 0)
         return part - jnp.where(weights > 0, np.int32(shift), np.int32(0)), scores - number * cells.fine
 
-    return Axis(place, blocks, jnp.zeros(blocks, low.dtype), jnp.int32(blocks))
+    return Axis(place, blocks, jnp.zeros(blocks, low.dtype), None)
 
 
 def compressed_axis(
@@ -116,7 +116,8 @@ def compressed_axis(
         block, part, offset = locate(scores, weights)
         return jnp.take(start, key(block), mode="clip") * per_block + part, offset
 
-    return Axis(place, blocks, stretch.astype(low.dtype) * (cells.block * cells.width), used), fits
+    occupied = jnp.zeros(blocks, bool).at[jnp.where(seen, start, blocks)].set(True, mode="drop")
+    return Axis(place, blocks, stretch.astype(low.dtype) * (cells.block * cells.width), occupied), fits
 
 
 def _running(join: Callable, x: jax.Array) -> jax.Array:
