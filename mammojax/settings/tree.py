@@ -248,6 +248,13 @@ class Loss:
     max_fpr: float = field(
         0.1, "Partial AUC (arms ending in pauc): up to this false positive rate.", above=0.0, most=1.0
     )
+    min_tpr: float = field(0.0, "Partial AUC: from this true positive rate on.", least=0.0, below=1.0)
+    softness: float = field(
+        1.0,
+        "Soft partial AUC: lambda of Zhu et al. 2022; large: all negatives alike, small: the hardest.",
+        above=0.0,
+        most=1e6,
+    )
     two_pass_batches: int = field(
         0, "pairs=two_pass, stage one: batches a step; 0: a whole epoch.", least=0, most=10**6
     )

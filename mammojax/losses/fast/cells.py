@@ -18,10 +18,10 @@ from jax import lax
 from mammojax.losses.fast import tables
 from mammojax.losses.fast.axis import Axis
 from mammojax.losses.fast.tables import GROUP, REACH, Layout
+from mammojax.losses.running import running_count, running_sum
 
 CHUNK = 1 << 16  # scores that are worked on at a time: their powers stay in the cache, and memory is O(1)
 _BLOCKS_AT_ONCE = 32  # of the band's product on the compressed axis; empty blocks cost nothing
-_TRIANGLE = 32  # places of a running sum in one product; 512 in one would drift by 2.7e-6
 _product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)  # no TF32, no bfloat16
 
 
@@ -105,7 +105,7 @@ def loss_and_field(grid: Grid, order: int, sources: jax.Array) -> tuple[jax.Arra
     below, above = _exponential_tails(grid, sources)
     slopes = near[..., :q] + _of_tails(grid, order + 1, below, above)
     # charges and their offsets at and above each cell
-    counts, offsets = jnp.moveaxis(_sums_above(jnp.moveaxis(sources[..., :2], -1, 1)), 1, 0)
+    counts, offsets = running_sum(jnp.moveaxis(sources[..., :2], -1, 0), reverse=True)
     beyond = _shift(counts, -(grid.cells.near_cells + 1))
     values = near[0, :, q] + below[0]
     if order == 0:  # sigma is 1 far above, and softplus x
@@ -211,7 +211,7 @@ def _band(grid, matrix, sources):
 def _list(occupied, at_once):
     """(int32[blocks and at_once more], the numbers of the occupied blocks, then blocks that are none; how many)"""
     blocks = occupied.shape[0]
-    place = jnp.cumsum(occupied, dtype=jnp.int32)
+    place = running_count(occupied)
     listed = jnp.full(blocks + at_once, blocks, jnp.int32)
     at = jnp.where(occupied, place - 1, blocks + at_once)
     return listed.at[at].set(np.arange(blocks, dtype=np.int32), mode="drop"), place[-1]
@@ -266,24 +266,11 @@ def _distances_above(grid, counts, offsets):
     w, h = cells.near_cells, cells.width
     # from each cell to the next; between blocks also what the compressed axis left out
     gaps = jnp.full((axis.blocks, cells.block), h, counts.dtype).at[:, -1].add(axis.stretch).reshape(-1)
-    beyond = _sums_above(gaps * _shift(counts, -1))  # sum over t > c of (X_t - X_c) charge
+    beyond = running_sum(gaps * _shift(counts, -1), reverse=True)  # sum over t > c of (X_t - X_c) charge
     over = np.arange(axis.blocks * cells.block) % cells.block + w >= cells.block
     across = w * h + jnp.where(over, jnp.repeat(axis.stretch, cells.block), 0)  # X_(c + w) - X_c
     far = _shift(counts, -(w + 1))
     return _shift(beyond, -w) + (across + grid.residual) * far + _shift(offsets, -(w + 1))
-
-
-def _sums_above(x):
-    """Along the last axis, the sum of what stands at each place and after it: by products with a triangle of ones, of a
-    few places each, where `lax.cumsum` writes out log2(n) levels that take seconds to compile."""
-    size = x.shape[-1]
-    if size <= _TRIANGLE:
-        return _product(x, np.tri(size, dtype=x.dtype))
-    rows = -(-size // _TRIANGLE)
-    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, rows * _TRIANGLE - size)])
-    inside = _product(x.reshape(*x.shape[:-1], rows, _TRIANGLE), np.tri(_TRIANGLE, dtype=x.dtype))
-    later = _shift(_sums_above(inside[..., 0]), -1)
-    return (inside + later[..., None]).reshape(x.shape)[..., :size]
 
 
 def _shift(array, by):
