@@ -2,7 +2,7 @@
 
 The mean over the hardest share of the negatives (`partial.py`) is the largest weighted mean of the pair losses whose
 weights are bounded. With a Kullback-Leibler penalty in place of the bound the largest mean is a log-sum-exp, smooth in all
-scores (Zhu et al. 2022, "When AUC meets DRO", eqs. 7 and 11: the estimators behind SOPA-s and SOTA-s).
+scores (Zhu et al. 2022, "When AUC meets DRO": the estimators of SOPA-s and SOTA-s).
 """
 
 import jax
