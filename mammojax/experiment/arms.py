@@ -75,6 +75,13 @@ ARMS: dict[str, Arm] = {
         "Top cells, half AUC, half logistic", "#ddaa33", "maps", "auc_and_logistic", settings=CELLS
     ),
     "cells_pauc": Arm("Top cells, partial AUC loss", "#6699cc", "maps", "partial_auc", settings=CELLS),
+    "cells_soft_pauc": Arm(
+        "Top cells, soft partial AUC loss", "#4477aa", "maps", "soft_partial_auc", settings=CELLS
+    ),
+    "cells_soft_two_way": Arm(
+        "Top cells, soft two-way AUC loss", "#224466", "maps", "soft_two_way_auc", settings=CELLS
+    ),
+    "cells_aucm": Arm("Top cells, min-max margin loss", "#bb5566", "maps", "aucm", settings=CELLS),
     "cells_ap": Arm("Top cells, average precision", "#997700", "maps", "average_precision", settings=CELLS),
     "breasts_bce": Arm(
         "Top cells and the other breast, logistic loss", "#117733", "maps", "logistic", settings=OTHER_BREAST

@@ -238,6 +238,7 @@ class Experiment:
 
 PAIR_LOSS = (
     "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift", "max_fpr",
+    "min_tpr", "softness",
 )  # fmt: skip
 
 

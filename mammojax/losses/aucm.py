@@ -13,8 +13,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from mammojax.losses.inputs import constant, scored
+from mammojax.losses.inputs import is_known, nan_where, scored
 
 
 @jax.tree_util.register_dataclass
@@ -32,34 +33,57 @@ class AUCMVariables:
         return cls(*(jnp.zeros((), jnp.float32) for _ in range(3)))
 
 
+def aucm_saddle(
+    scores: jax.Array,
+    labels: jax.Array,
+    *,
+    margin: float = 1.0,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+) -> AUCMVariables:
+    """The variables at which `aucm_loss` of these scores has its saddle: the class means, and max(0, m + b - a).
+
+    Constants, without gradient: by the envelope theorem the gradient of `aucm_loss` at them is that of the loss whose
+    minimum over a, b and maximum over alpha is taken. Zero for a class that is missing. Arguments: as in `aucm_loss`.
+    """
+    scores, positive, negative, _ = scored(lax.stop_gradient(scores), labels, where, weights)
+    a, b = (
+        jnp.sum(jnp.where(w > 0, w * scores, 0)) / jnp.where(jnp.any(w > 0), jnp.sum(w), 1)
+        for w in (positive, negative)
+    )
+    return AUCMVariables(a, b, jnp.maximum(margin + b - a, 0))
+
+
 def aucm_loss(
     scores: jax.Array,
     labels: jax.Array,
     variables: AUCMVariables,
     *,
     margin: float = 1.0,
-    positive_share: float | None = None,
+    positive_share: float | jax.Array | None = None,
     where: jax.Array | None = None,
     weights: jax.Array | None = None,
 ) -> jax.Array:
     """The saddle function at `variables`: a scalar, to be descended in scores, a and b and ascended in alpha.
 
     scores: float[n]. labels, where, weights, errors: as in `pairwise_auc_loss`. margin: m above.
-    positive_share: of the training set, in (0, 1). Then a class's mean is its sum over share * n: the mean of the loss
+    positive_share: of the training set, in (0, 1), a number or traced. Then a class's mean is its sum over share * n: the mean of the loss
     over batches is the loss of the set, and a batch of one class adds what it knows. None: the batch's own means, and a
     batch of one class is 0 with gradient 0.
 
-    Raises ValueError for a share outside (0, 1).
+    Raises ValueError for a share outside (0, 1); where it is traced the loss is NaN.
     """
     scores, positive, negative, sound = scored(scores, labels, where, weights)
     total_p, total_n = jnp.sum(positive), jnp.sum(negative)
     if positive_share is None:
         defined = (total_p > 0) & (total_n > 0)
-    elif not 0 < (positive_share := constant("positive_share", positive_share)) < 1:
+    elif is_known(positive_share) and not 0 < positive_share < 1:
         raise ValueError(
             f"positive_share must lie between 0 and 1, got {positive_share}; count the training labels"
         )
     else:
+        positive_share = jnp.asarray(positive_share, scores.dtype)
+        sound *= nan_where(~((positive_share > 0) & (positive_share < 1)), scores.dtype)
         total = total_p + total_n
         total_p, total_n, defined = positive_share * total, (1 - positive_share) * total, total > 0
     positive = positive / jnp.where(defined, total_p, 1)

@@ -55,6 +55,8 @@ def scored(
             "convert them, or check the order of arguments"
         )
     check_labels(*given)
+    # no constant: XLA would compute what follows from constant labels while it compiles, for minutes
+    labels = lax.optimization_barrier(labels)
     where = jnp.ones(scores.shape, bool) if where is None else jnp.asarray(where).astype(bool)
     scores = scores.astype(np.float64 if scores.dtype == np.float64 else np.float32)
     wrong = (labels != 0) & (labels != 1)

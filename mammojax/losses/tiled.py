@@ -22,6 +22,7 @@ import numpy as np
 from jax import lax
 
 from mammojax.losses import ring
+from mammojax.losses.running import running_count
 from mammojax.losses.surrogates import Cells, Surrogate
 
 _ROWS = 512  # positives in a tile at most: fewer, larger tiles keep more cores busy
@@ -115,8 +116,8 @@ def _list(weights):
         at = jnp.minimum(i * np.int32(chunk), np.int32(size - chunk))
         index = at + np.arange(chunk, dtype=np.int32)
         weight = jnp.where(index >= i * np.int32(chunk), lax.dynamic_slice(weights, (at,), (chunk,)), 0)
-        upward = positives + jnp.cumsum(weight > 0, dtype=jnp.int32)
-        downward = negatives + jnp.cumsum(weight < 0, dtype=jnp.int32)
+        upward, downward = running_count(jnp.stack([weight > 0, weight < 0]))
+        upward, downward = positives + upward, negatives + downward
         place = jnp.where(weight > 0, upward - 1, jnp.where(weight < 0, size - downward, size))
         return listed.at[place].set(index, mode="drop"), upward[-1], downward[-1]
 
@@ -150,7 +151,7 @@ def _plain_tile(p, a, n, b, surrogate):
     slope = surrogate.slope(d)
     cost = surrogate.value(d) + slope * rest
     slope = slope + surrogate.curvature(d) * rest
-    return a @ _dot(cost, b), _dot(slope, b), _column_sums(a, slope)
+    return _dot(a, _dot(cost, b)), _dot(slope, b), _column_sums(a, slope)
 
 
 def _factorised_tile(centre, surrogate, p, a, n, b):

@@ -246,9 +246,9 @@ class Loss:
     )
     margin: float = field(0.0, "A pair is right when the positive is higher by this.", least=-1e6, most=1e6)
     temperature: float = field(1.0, "Score differences are divided by it.", above=0.0, most=1e6)
-    max_fpr: float = field(
-        0.1, "Partial AUC (arms ending in pauc): up to this false positive rate.", above=0.0, most=1.0
-    )
+    max_fpr: float = field(0.1, "Partial AUC: up to this false positive rate.", above=0.0, most=1.0)
+    min_tpr: float = field(0.0, "Partial AUC: from this true positive rate on.", least=0.0, below=1.0)
+    softness: float = field(1.0, "Soft partial AUC: small, the hardest alone.", above=0.0, most=1e6)
     two_pass_batches: int = field(
         0, "pairs=two_pass, stage one: batches a step; 0: a whole epoch.", least=0, most=10**6
     )

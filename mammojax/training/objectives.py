@@ -137,23 +137,98 @@ class Mixed:
 
 @dataclasses.dataclass(frozen=True)
 class PartialAuc:
-    """The pairwise loss against the highest `max_fpr` of the negatives of a step (one-way partial AUC); `pair`: the options
-    of a pair. A step should see many negatives: best at the whole training set a step."""
+    """The pairwise loss of the highest `max_fpr` of the negatives of a step and the lowest 1 - `min_tpr` of its positives
+    (one-way partial AUC where min_tpr is 0, two-way above); `pair`: the options of a pair. A step should see many
+    samples: best the whole training set."""
 
     max_fpr: float
+    min_tpr: float
     pair: Auc
 
     correct_drift = False
 
     def loss(self, scores, batch, state):
-        form = self.pair.form()
-        return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, max_fpr=self.max_fpr, **form)
+        return losses.pairwise_auc_loss(
+            scores,
+            batch.labels,
+            where=batch.where,
+            max_fpr=self.max_fpr,
+            min_tpr=self.min_tpr,
+            **self.pair.form(),
+        )
 
     def buffers(self, samples):
         return None
 
     def at_once(self):
         return self
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftPartialAuc:
+    """The smooth partial AUC loss of a step's samples. softness: of the choice of negatives. two_way: the positives are
+    chosen by it too."""
+
+    softness: float
+    pair: Auc
+    two_way: bool = False
+
+    correct_drift = False
+
+    def loss(self, scores, batch, state):
+        return losses.soft_partial_auc_loss(
+            scores,
+            batch.labels,
+            where=batch.where,
+            softness=self.softness,
+            positive_softness=self.softness if self.two_way else None,
+            surrogate=self.pair.surrogate,
+            margin=self.pair.margin,
+            temperature=self.pair.temperature,
+        )
+
+    def buffers(self, samples):
+        return None
+
+    def at_once(self):
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class Aucm:
+    """The min-max margin loss of margin 1 + `margin`, with its saddle solved instead of ascended to: a, b and alpha are
+    those of the present scores of a step and the stored scores of all other samples. So a batch of one class adds what it
+    knows. stored: whether there are others; without them the step sees the whole training set. correct_drift: as in `Auc`.
+    """
+
+    margin: float = 0.0
+    stored: bool = True
+    correct_drift: bool = True
+
+    def loss(self, scores, batch, state):
+        margin = 1 + self.margin
+        known = scores, batch.labels, batch.where
+        if self.stored and state.buffers is not None:
+            after = losses.buffers.update(
+                state.buffers,
+                jax.lax.stop_gradient(scores),
+                batch.labels,
+                batch.ids,
+                where=batch.where,
+                correct_drift=self.correct_drift,
+            )
+            known = after.scores, after.labels, after.labels >= 0
+        variables = losses.aucm_saddle(*known[:2], where=known[2], margin=margin)
+        share = state.counts[1] / state.counts.sum()
+        return losses.aucm_loss(
+            scores, batch.labels, variables, margin=margin, positive_share=share, where=batch.where
+        )
+
+    def buffers(self, samples):
+        return losses.ScoreBuffers.init("all", samples) if self.stored else None
+
+    def at_once(self):
+        return dataclasses.replace(self, stored=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,12 +251,19 @@ class AveragePrecision:
         return self
 
 
+def _pair(options: dict) -> Auc:
+    return Auc(**{field.name: options[field.name] for field in dataclasses.fields(Auc)})
+
+
 # of the options of the loss, of which each takes its own
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
-    "logistic": lambda max_fpr, **pair: Logistic(),
-    "weighted_logistic": lambda max_fpr, **pair: WeightedLogistic(),
-    "auc": lambda max_fpr, **pair: Auc(**pair),
-    "auc_and_logistic": lambda max_fpr, **pair: Mixed(Auc(**pair)),
-    "partial_auc": lambda max_fpr, **pair: PartialAuc(max_fpr, Auc(**pair)),
-    "average_precision": lambda max_fpr, **pair: AveragePrecision(pair["temperature"]),
+    "logistic": lambda **options: Logistic(),
+    "weighted_logistic": lambda **options: WeightedLogistic(),
+    "auc": lambda **options: _pair(options),
+    "auc_and_logistic": lambda **options: Mixed(_pair(options)),
+    "partial_auc": lambda **options: PartialAuc(options["max_fpr"], options["min_tpr"], _pair(options)),
+    "soft_partial_auc": lambda **options: SoftPartialAuc(options["softness"], _pair(options)),
+    "soft_two_way_auc": lambda **options: SoftPartialAuc(options["softness"], _pair(options), two_way=True),
+    "aucm": lambda **options: Aucm(options["margin"], correct_drift=options["correct_drift"]),
+    "average_precision": lambda **options: AveragePrecision(options["temperature"]),
 }

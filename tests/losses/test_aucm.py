@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from mammojax.losses import AUCMVariables, auc, aucm_loss, aucm_optimizer
+from mammojax.losses import AUCMVariables, auc, aucm_loss, aucm_optimizer, aucm_saddle
 from tests.losses.float64 import all_pairs
 
 
@@ -18,7 +18,9 @@ def sample(size=300, distance=0.4):
 
 def saddle(scores, labels, margin):
     a, b = scores[labels == 1].mean(), scores[labels == 0].mean()
-    return AUCMVariables(jnp.float32(a), jnp.float32(b), jnp.float32(max(0, margin + b - a)))
+    found = aucm_saddle(scores, labels, margin=margin)
+    assert np.allclose([found.a, found.b, found.alpha], [a, b, max(0, margin + b - a)], atol=1e-6)
+    return found
 
 
 @pytest.mark.parametrize("share", [None, "of the data"])
@@ -98,3 +100,12 @@ def test_a_share_outside_its_range_is_an_error():
     scores, labels = sample()
     with pytest.raises(ValueError, match="positive_share must lie between 0 and 1, got 20"):
         aucm_loss(scores, labels, AUCMVariables.init(), positive_share=20)
+
+
+def test_a_traced_share_is_the_same_number_and_outside_its_range_nan():
+    scores, labels = sample()
+    variables = AUCMVariables(*(jnp.float32(x) for x in (0.5, -0.1, 0.7)))
+    traced = jax.jit(lambda share: aucm_loss(scores, labels, variables, positive_share=share))
+    expected = aucm_loss(scores, labels, variables, positive_share=0.2)
+    assert float(traced(0.2)) == pytest.approx(float(expected), rel=1e-6)
+    assert np.isnan(traced(1.5))

@@ -40,8 +40,7 @@ def value_and_gradient(
 
     def by_cells(grid):
         sources = _sum_over(cells.moments(grid, scores, weights), axis_name)
-        slopes = cells.field(grid, order + 1, sources)
-        total = cells.pair_total(grid, order, sources, slopes)
+        total, slopes = cells.loss_and_field(grid, order, sources)
         gradient = cells.evaluate(
             grid, slopes[None], lambda slope, w: -w * slope / surrogate.temperature, scores, weights
         )

@@ -19,8 +19,10 @@ import numpy as np
 from jax import lax
 
 from mammojax.losses.fast.tables import REACH, Layout
+from mammojax.losses.running import running_count, running_sum
 
-_DIGIT = 2048  # blocks that share the upper digit of their number
+_DIGIT_BITS = 11
+_DIGIT = 1 << _DIGIT_BITS  # blocks that share the upper digit of their number
 _UPPER = 1 << 15  # upper digits: a range of 2^26 blocks
 _UPPER_USED = 128  # different upper digits that may occur
 
@@ -31,13 +33,13 @@ class Axis(NamedTuple):
     place(scores, weights): the fine part on the grid, int32, and the offset from its centre, in units of a score.
     Weights are above zero for positives; a sample of weight zero lies at the lowest score, whatever its own.
     stretch: float[blocks], units of x left out between a block and the next.
-    used: int32[], the blocks from here on are empty.
+    occupied: bool[blocks], where there are scores; None: anywhere.
     """
 
     place: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     blocks: int
     stretch: jax.Array
-    used: jax.Array
+    occupied: jax.Array | None
 
 
 def fits_plain(low: jax.Array, high: jax.Array, cells: Layout, blocks: int, shift: int) -> jax.Array:
@@ -56,7 +58,7 @@ def plain_axis(low: jax.Array, cells: Layout, blocks: int, shift: int) -> Axis:
         part = (number - first).astype(jnp.int32) + max(shift, 0)
         return part - jnp.where(weights > 0, np.int32(shift), np.int32(0)), scores - number * cells.fine
 
-    return Axis(place, blocks, jnp.zeros(blocks, low.dtype), jnp.int32(blocks))
+    return Axis(place, blocks, jnp.zeros(blocks, low.dtype), None)
 
 
 def compressed_axis(
@@ -85,58 +87,45 @@ def compressed_axis(
         counted = block.astype(jnp.int32) - base - borrowed
         return counted, jnp.where(borrow, part + per_block, part), scores - number * cells.fine
 
-    upper = sweep(lambda s, w: locate(s, w)[0] // _DIGIT, _UPPER)
-    upper_rank = _running(jnp.add, upper.astype(jnp.int32)) - 1
+    top = jnp.floor(jnp.round(high / cells.fine) / per_block) - lowest + 1
+    narrow = top + abs(shift_blocks) + 2 < _UPPER_USED * _DIGIT
+    # within 2^18 blocks every upper digit has its place, and one sweep over the scores is enough
+    upper = lax.while_loop(
+        lambda c: c[0],
+        lambda c: (jnp.zeros_like(c[0]), sweep(lambda s, w: locate(s, w)[0] >> _DIGIT_BITS, _UPPER)),
+        (representable & ~narrow, np.arange(_UPPER) < _UPPER_USED),
+    )[1]
+    upper_rank = running_count(upper) - 1
     number_of = jnp.zeros(_UPPER_USED, jnp.int32).at[jnp.where(upper, upper_rank, _UPPER_USED)]
-    number_of = number_of.set(jnp.arange(_UPPER, dtype=jnp.int32), mode="drop")
+    number_of = number_of.set(np.arange(_UPPER, dtype=np.int32), mode="drop")
 
     def key(block):
-        return jnp.take(upper_rank, block // _DIGIT, mode="clip") * _DIGIT + block % _DIGIT
+        return jnp.take(upper_rank, block >> _DIGIT_BITS, mode="clip") * _DIGIT + (block & (_DIGIT - 1))
 
     seen = sweep(lambda s, w: key(locate(s, w)[0]), _UPPER_USED * _DIGIT)
-    true = (number_of[:, None] * _DIGIT + np.arange(_DIGIT, dtype=np.int32)[None]).reshape(-1)
-    none = jnp.iinfo(jnp.int32).min // 2
-    last = _running(jnp.maximum, jnp.where(seen, true, np.int32(none)))
-    before = jnp.concatenate([jnp.full(1, none, jnp.int32), last[:-1]])
+    # the occupied blocks, one after the other: their keys and their true numbers; behind them the last one again
+    rank = running_count(seen) - 1
+    keys = jnp.zeros(blocks, jnp.int32).at[jnp.where(seen, rank, blocks)]
+    keys = keys.set(np.arange(_UPPER_USED * _DIGIT, dtype=np.int32), mode="drop")
+    listed = np.arange(blocks, dtype=np.int32) <= rank[-1]
+    true = jnp.take(number_of, keys >> _DIGIT_BITS) * _DIGIT + (keys & (_DIGIT - 1))
     gap = math.ceil(REACH / (cells.block * cells.width))
     # the first occupied block becomes block 0; a stretch of more than `gap` empty blocks becomes `gap`
-    step = jnp.where(seen & (before != none), jnp.minimum(true - before, gap + 1), 0)
-    start = _running(jnp.add, step)
-    used = start[-1] + 1
-    fits = representable & (high - low < 2.0**25 * per_block * cells.fine) & (used <= blocks)
-    fits &= upper_rank[-1] < _UPPER_USED
+    apart = jnp.where(listed, jnp.diff(true, prepend=true[:1]), 0)
+    step = jnp.minimum(apart, gap + 1)
+    at = running_sum(step.astype(jnp.float32)).astype(jnp.int32)
+    used = at[-1] + 1
+    fits = representable & (high - low < 2.0**25 * per_block * cells.fine)
+    fits &= (used <= blocks) & (rank[-1] < blocks) & (upper_rank[-1] < _UPPER_USED)
 
-    left_out = jnp.where(step > gap, true - before - step, 0)
-    stretch = jnp.zeros(blocks)
-    stretch = stretch.at[jnp.where(seen, start - 1, -1)].add(
-        left_out.astype(stretch.dtype), mode="drop", wrap_negative_indices=False
-    )
+    start = jnp.zeros(_UPPER_USED * _DIGIT, jnp.int32).at[jnp.where(listed, keys, _UPPER_USED * _DIGIT)]
+    start = start.set(at, mode="drop")
+    stretch = jnp.zeros(blocks, low.dtype).at[jnp.where(listed & (at > 0), at - 1, blocks)]
+    stretch = stretch.add((apart - step).astype(low.dtype), mode="drop")
+    occupied = jnp.zeros(blocks, bool).at[jnp.where(listed, at, blocks)].set(True, mode="drop")
 
     def place(scores, weights):
         block, part, offset = locate(scores, weights)
         return jnp.take(start, key(block), mode="clip") * per_block + part, offset
 
-    return Axis(place, blocks, stretch.astype(low.dtype) * (cells.block * cells.width), used), fits
-
-
-def _running(join: Callable, x: jax.Array) -> jax.Array:
-    """The running sums or maxima of integers, [n], n a power of two: in rows, and over the rows.
-
-    Two short loops, where `lax.cumsum` writes out log2(n) levels that take seconds to compile.
-    """
-    columns = 1 << (x.shape[0].bit_length() // 2)
-    rows = x.reshape(-1, columns)
-
-    def along(values):  # the first axis
-        def step(total, row):
-            total = join(total, row)
-            return total, total
-
-        first = values[0]
-        others = lax.scan(step, first, values[1:])[1]
-        return jnp.concatenate([first[None], others])
-
-    inside = along(rows.T).T
-    ends = along(inside[:, -1])
-    later = join(inside[1:], ends[:-1, None])
-    return jnp.concatenate([inside[:1], later]).reshape(-1)
+    return Axis(place, blocks, stretch * (cells.block * cells.width), occupied), fits

@@ -18,9 +18,10 @@ from jax import lax
 from mammojax.losses.fast import tables
 from mammojax.losses.fast.axis import Axis
 from mammojax.losses.fast.tables import GROUP, REACH, Layout
+from mammojax.losses.running import running_count, running_sum
 
 CHUNK = 1 << 16  # scores that are worked on at a time: their powers stay in the cache, and memory is O(1)
-_BLOCKS_AT_ONCE = 64  # of the band's product; the unused part of a large grid costs nothing
+_BLOCKS_AT_ONCE = 32  # of the band's product on the compressed axis; empty blocks cost nothing
 _product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)  # no TF32, no bfloat16
 
 
@@ -92,36 +93,35 @@ def moments(grid: Grid, scores: jax.Array, weights: jax.Array, charge: jax.Array
     return jnp.stack([folded[0], _mirror(folded[1])])
 
 
-def pair_total(grid: Grid, order: int, sources: jax.Array, slopes: jax.Array) -> jax.Array:
-    """Sum over all pairs of weight * f(x), f the derivative of softplus of order 0 or 1.
+def loss_and_field(grid: Grid, order: int, sources: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(sum over all pairs of weight * f(x), the field S[2, cells, l] of f'), f the derivative of softplus of order 0 or 1.
 
-    sources: [2, cells, k], the moments; slopes: the field of f' that they make. No score is looked at again: the
-    positives of a cell enter by their moments, and the field's next coefficients are the slopes', negated.
+    sources: [2, cells, k], moments of the weights. S: the sum over all sources of charge * f'(x) around each cell of
+    receivers, as sum_l S_l r^l / l!. For the sum no score is looked at again: the positives of a cell enter by their
+    moments, and the coefficients of f after the first are those of f', negated.
     """
-    negatives, positives = sources[0], _mirror(sources[1])
-    values = tables.band(order, grid.residual, grid.cells)[1]
-    near = _band(grid, values, sources[:1])[0, :, 0]
-    below, _ = _exponential_tails(grid, sources[:1])
-    far = below[0] + (
-        _counts_above(grid, negatives[:, 0]) if order == 1 else _distances_above(grid, negatives)
-    )
-    own = positives[:, 0] * (near + far)
-    return jnp.sum(own - jnp.sum(positives[:, 1:] * slopes[0, :, :-1], axis=-1))
+    q = grid.cells.order
+    near = _band(grid, _slopes_and_values(order, grid), sources)
+    below, above = _exponential_tails(grid, sources)
+    slopes = near[..., :q] + _of_tails(grid, order + 1, below, above)
+    # charges and their offsets at and above each cell
+    counts, offsets = running_sum(jnp.moveaxis(sources[..., :2], -1, 0), reverse=True)
+    beyond = _shift(counts, -(grid.cells.near_cells + 1))
+    values = near[0, :, q] + below[0]
+    if order == 0:  # sigma is 1 far above, and softplus x
+        slopes = slopes.at[..., 0].add(beyond)
+        values = values + _distances_above(grid, counts[0], offsets[0])
+    else:
+        values = values + beyond[0]
+    positives = _mirror(sources[1])
+    own = positives[:, 0] * values
+    return jnp.sum(own - jnp.sum(positives[:, 1:] * slopes[0, :, :-1], axis=-1)), slopes
 
 
 def field(grid: Grid, order: int, sources: jax.Array) -> jax.Array:
-    """S[2, cells, l]: the sum over all sources of charge * f(x) around each cell of receivers, as sum_l S_l r^l / l!.
-
-    f: the derivative of softplus of order 1, 2 or 3. sources: [2, cells, k], moments of the charges.
-    """
+    """S[2, cells, l] of `loss_and_field`, of the derivative of softplus of order 2 or 3 alone."""
     near = _band(grid, tables.band(order - 1, grid.residual, grid.cells)[0], sources)
-    below, above = _exponential_tails(grid, sources)
-    e = jnp.asarray(tables.exponential(grid.cells), sources.dtype)[None, None]
-    total = near + below[..., None] * e * _signs(e)
-    if order == 1:  # sigma is 1 far above
-        counts = jax.vmap(functools.partial(_counts_above, grid))(sources[..., 0])
-        return total.at[..., 0].add(counts)
-    return total + (above if order == 2 else -above)[..., None] * e
+    return near + _of_tails(grid, order, *_exponential_tails(grid, sources))
 
 
 def evaluate(
@@ -167,34 +167,54 @@ def _mirror(coefficients):
     return coefficients[..., ::-1, :] * _signs(coefficients)
 
 
+def _slopes_and_values(order, grid):
+    """The columns of `tables.band`: for each receiving cell those of the slopes, then that of the value."""
+    slopes, values = tables.band(order, grid.residual, grid.cells)
+    columns = slopes.reshape(len(slopes), GROUP, grid.cells.order), values[..., None]
+    return np.concatenate(columns, axis=-1).reshape(len(slopes), -1)
+
+
 def _band(grid, matrix, sources):
-    """The near field: groups of receivers by the groups around them, one matrix product."""
+    """The near field: groups of receivers by the groups around them, one matrix product; zero where nobody receives."""
     axis, cells = grid.axis, grid.cells
     batch, size, q = sources.shape
     side = -(-cells.near_cells // GROUP)
+    edge = side * GROUP
     matrix = jnp.asarray(matrix, sources.dtype)
-    padded = jnp.pad(sources, ((0, 0), (side * GROUP, side * GROUP), (0, 0)))
-    span = min(_BLOCKS_AT_ONCE, axis.blocks) * cells.block  # cells at once
-    groups = span // GROUP
+    padded = jnp.pad(sources, ((0, 0), (edge, edge), (0, 0)))
 
-    def product(at):
-        window = lax.dynamic_slice(
-            padded, (jnp.zeros_like(at), at, jnp.zeros_like(at)), (batch, span + 2 * side * GROUP, q)
-        )
-        window = window.reshape(batch, groups + 2 * side, GROUP * q)
-        around = jnp.concatenate([window[:, k : k + groups] for k in range(2 * side + 1)], axis=-1)
-        return _product(around, matrix).reshape(batch, span, -1)
+    def product(windows):
+        groups = windows.shape[-2] // GROUP - 2 * side
+        windows = windows.reshape(*windows.shape[:-2], groups + 2 * side, GROUP * q)
+        around = jnp.concatenate([windows[..., k : k + groups, :] for k in range(2 * side + 1)], axis=-1)
+        return _product(around, matrix)
 
-    if span == size:
-        return product(np.int32(0))
-    # the mirrored axis is used at its other end
-    used = axis.used * cells.block
-    empty = product(np.int32(0)) * 0
-    pieces = lax.map(
-        lambda at: lax.cond((at < used) | (at + span > size - used), product, lambda at: empty, at),
-        np.arange(0, size, span, dtype=np.int32),
-    )
-    return jnp.moveaxis(pieces, 0, 1).reshape(batch, size, -1)
+    if axis.occupied is None:
+        return product(padded).reshape(batch, size, -1)
+    at_once = min(_BLOCKS_AT_ONCE, axis.blocks)
+    listed, number = _list(axis.occupied, at_once)
+    window = functools.partial(lax.dynamic_slice_in_dim, slice_size=cells.block + 2 * edge)
+
+    def some(i, received):
+        blocks = lax.dynamic_slice(listed, (i * at_once,), (at_once,))
+        # the mirrored axis is used at its other end
+        both = jnp.stack([blocks, jnp.where(blocks < axis.blocks, axis.blocks - 1 - blocks, axis.blocks)])
+        windows = jax.vmap(lambda x, at: jax.vmap(lambda k: window(x, k * cells.block))(at))(padded, both)
+        new = product(windows).reshape(batch, at_once, -1)
+        return jax.vmap(lambda x, at, y: x.at[at].set(y, mode="drop"))(received, both, new)
+
+    out = cells.block * matrix.shape[1] // GROUP
+    nothing = jnp.zeros((batch, axis.blocks, out), sources.dtype) + 0 * sources[0, 0, 0]
+    return lax.fori_loop(0, -(-number // at_once), some, nothing).reshape(batch, size, -1)
+
+
+def _list(occupied, at_once):
+    """(int32[blocks and at_once more], the numbers of the occupied blocks, then blocks that are none; how many)"""
+    blocks = occupied.shape[0]
+    place = running_count(occupied)
+    listed = jnp.full(blocks + at_once, blocks, jnp.int32)
+    at = jnp.where(occupied, place - 1, blocks + at_once)
+    return listed.at[at].set(np.arange(blocks, dtype=np.int32), mode="drop"), place[-1]
 
 
 def _exponential_tails(grid, sources):
@@ -206,13 +226,20 @@ def _exponential_tails(grid, sources):
     cells = grid.cells
     e = jnp.asarray(tables.exponential(cells), sources.dtype)[None, None]
     nearest = cells.width * (cells.near_cells + 1)
-    below = _decayed(grid, jnp.sum(sources * e, axis=-1))
-    above = _decayed(grid, jnp.sum(sources * e * _signs(e), axis=-1)[:, ::-1])[:, ::-1]
+    charges = jnp.sum(sources * e, axis=-1), jnp.sum(sources * e * _signs(e), axis=-1)[:, ::-1]
+    below, above = jnp.split(_decayed(grid, jnp.concatenate(charges)), 2)
     shift = cells.near_cells + 1
     return (
         _shift(below, shift) * math.exp(grid.residual - nearest),
-        _shift(above, -shift) * math.exp(-grid.residual - nearest),
+        _shift(above[:, ::-1], -shift) * math.exp(-grid.residual - nearest),
     )
+
+
+def _of_tails(grid, order, below, above):
+    """What the tails add to the field of the derivative of softplus of that order, but for sigma's 1 far above."""
+    e = jnp.asarray(tables.exponential(grid.cells), below.dtype)[None, None]
+    total = below[..., None] * e * _signs(e)
+    return total if order == 1 else total + (above if order == 2 else -above)[..., None] * e
 
 
 def _decayed(grid, charge):
@@ -231,24 +258,17 @@ def _decayed(grid, charge):
     return (sums + carry[..., None] * decay[None, None]).reshape(charge.shape)
 
 
-def _counts_above(grid, charge):
-    """[cells]: the sum of charge over the cells far above each."""
-    return _shift(lax.cumsum(charge, axis=0, reverse=True), -(grid.cells.near_cells + 1))
+def _distances_above(grid, counts, offsets):
+    """[cells]: the sum of charge * x over the sources far above each cell's centre. All terms are positive.
 
-
-def _distances_above(grid, sources):
-    """[cells]: the sum of charge * x over the sources far above each cell's centre. All terms are positive."""
+    counts, offsets: [cells], the charges and the first moments at and above each cell."""
     axis, cells = grid.axis, grid.cells
     w, h = cells.near_cells, cells.width
-    counts = lax.cumsum(sources[:, 0], axis=0, reverse=True)
     # from each cell to the next; between blocks also what the compressed axis left out
-    gaps = jnp.full((axis.blocks, cells.block), h, sources.dtype).at[:, -1].add(axis.stretch).reshape(-1)
-    beyond = lax.cumsum(
-        gaps * _shift(counts, -1), axis=0, reverse=True
-    )  # sum over t > c of (X_t - X_c) charge
+    gaps = jnp.full((axis.blocks, cells.block), h, counts.dtype).at[:, -1].add(axis.stretch).reshape(-1)
+    beyond = running_sum(gaps * _shift(counts, -1), reverse=True)  # sum over t > c of (X_t - X_c) charge
     over = np.arange(axis.blocks * cells.block) % cells.block + w >= cells.block
     across = w * h + jnp.where(over, jnp.repeat(axis.stretch, cells.block), 0)  # X_(c + w) - X_c
-    offsets = lax.cumsum(sources[:, 1], axis=0, reverse=True)
     far = _shift(counts, -(w + 1))
     return _shift(beyond, -w) + (across + grid.residual) * far + _shift(offsets, -(w + 1))
 
