@@ -23,7 +23,7 @@ from mammojax.training import batches as feeding
 from mammojax.training.loop import Fitted, fit
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import compiled_step, epoch_report, make_scorer, start
+from mammojax.training.step import compiled_step, make_scorer, start
 
 
 class MergedLearner:
@@ -98,11 +98,11 @@ class MergedLearner:
         freeze(scanning, tuning.frozen)
         model = MammogramNet(scanning, classifier, dtype=self._precision)
         count = sum(1 for _ in feeding.plan_batches(fitted, self._plans, tuning.batch))
-        steps = tuning.epochs * feeding.steps_per_epoch(count, batch=1, group=tuning.microbatches)
+        steps = feeding.steps_per_epoch(count, batch=1, group=tuning.microbatches)
         t = self._training
         optimizer = Optimizer(
             learning_rate=tuning.learning_rate,
-            steps=max(steps, 1),
+            steps=max(tuning.epochs * steps, 1),
             schedule=t.schedule,
             warmup=t.warmup,
             clip=t.clip,
@@ -127,12 +127,10 @@ class MergedLearner:
             group=tuning.microbatches,
         )
 
-        def advance(state, epoch):
-            reports = []
-            for group in feed(epoch):
+        def advance(state, epoch, begin):
+            for group in feed(epoch, begin):
                 state, report = step(state, group)
-                reports.append(report)
-            return state, epoch_report(reports)
+                yield state, report
 
         def watch(state):
             plain = (batch for (batch,) in self._feed(indices=watched, seed=0, shuffle=False)(0))
@@ -150,11 +148,13 @@ class MergedLearner:
             advance,
             watch,
             epochs=tuning.epochs,
+            steps=steps,
             folder=folder,
             describe=describe,
             keep=keep,
             from_start=True,
             checkpoint_every=1,
+            checkpoint_minutes=t.checkpoint_minutes,
             say=self._say,
             track=self._track,
             description=name,

@@ -28,7 +28,6 @@ from mammojax.training.step import (
     Maps,
     compiled_epoch,
     compiled_step,
-    epoch_report,
     make_scorer,
     start,
 )
@@ -187,20 +186,20 @@ class MapLearner:
         rows = self._maps is not None and group == 1
         seen: dict[int, Batch] = {}
 
-        def advance(state, epoch):
+        def advance(state, epoch, begin):
             if rows:
                 made = feeding.row_batches(
                     fitted, labels, batch=batch, copies=self._bags.copies, seed=shuffle, epoch=epoch
                 )
                 seen[epoch] = made
-                return compiled_epoch(graph, optimizer, self._objective)(state, made, self._maps)
+                if not begin:  # the whole epoch is one part
+                    yield compiled_epoch(graph, optimizer, self._objective)(state, made, self._maps)
+                return
             step = compiled_step(graph, optimizer, self._objective)
-            reports = []
             feed = feeding.map_batches(self._bags, fitted, labels, batch=batch, seed=shuffle, group=group)
-            for gathered in feed(epoch):
+            for gathered in feed(epoch, begin):
                 state, report = step(state, gathered)
-                reports.append(report)
-            return state, epoch_report(reports)
+                yield state, report
 
         def watch(state):
             if self._maps is not None:
@@ -224,11 +223,13 @@ class MapLearner:
             advance,
             watch,
             epochs=epochs,
+            steps=1 if rows else steps,
             folder=folder,
             describe=describe,
             keep=keep,
             evaluate_every=t.evaluate_every,
             checkpoint_every=t.checkpoint_every,
+            checkpoint_minutes=t.checkpoint_minutes,
             say=self._say,
             track=self._track,
             description=name,

@@ -2,8 +2,8 @@
 
 The paper, section 4: "to speed-up training, one can pre-compute the volumetric representations of all images". Copy 0 of
 a record is the crop as it is; copies 1, 2, ... are augmented. Shards hold records of one plan, so that a data set of
-any sizes compiles few programs; a killed scan goes on at the first missing shard. While the device computes a batch the
-next one is read.
+any sizes compiles few programs; a killed scan goes on at the first missing shard, and processes with the same command
+share the shards out. While the device computes a batch the next one is read.
 """
 
 import functools
@@ -31,6 +31,7 @@ from mammojax.representations.intensity import stretched
 from mammojax.representations.tissue import tissue_cells
 from mammojax.runs import stages
 from mammojax.runs.files import write_json, writing
+from mammojax.runs.share import Piece, part, shared
 from mammojax.seeds import stream
 
 FORM = 4  # raise when scanning changes what a shard holds
@@ -114,8 +115,32 @@ def scan_records(
         form=FORM,
     )
 
+    def parts(folder: Path, done: Iterator) -> list[Piece]:
+        options = {"copies": copies, "augmentation": augmentation, "seed": seed, "batch": batch, "workers": workers,
+                   "precision": precision, "intensity": intensity, "cache": cache, "done": done}  # fmt: skip
+        return [
+            part(
+                folder,
+                f"shard {k}",
+                functools.partial(_make_shard, folder, k, shards[k], records, network, plans, **options),
+                whole=(folder / shard_name(k)).is_file,
+            )
+            for k in range(len(shards))
+        ]
+
+    def lacking(folder: Path) -> list[int]:
+        return [k for k in range(len(shards)) if not (folder / shard_name(k)).is_file()]
+
+    def progress(todo: list[int]) -> Iterator:
+        total = copies * sum(len(shards[k]) for k in todo)
+        return iter(track(range(total), total=total, description="scanning"))
+
+    def help(folder: Path) -> None:
+        for piece in parts(folder, progress(lacking(folder))):
+            piece.attempt()
+
     def make(folder: Path) -> dict:
-        todo = [k for k in range(len(shards)) if not (folder / shard_name(k)).is_file()]
+        todo = lacking(folder)
         if len(todo) < len(shards):
             say(
                 f"representations {stage_key}: {len(shards) - len(todo)} of {len(shards)} shards are there already"
@@ -123,12 +148,8 @@ def scan_records(
         cells = sum(int(np.prod(plan_cells(plans[i]))) for k in todo for i in shards[k])
         size = cells * copies * (network.channels * CACHES[cache].itemsize + 1)
         say(f"representations {stage_key} take {size / 1e6:.0f} MB in {Path(directory)}")
-        total = copies * sum(len(shards[k]) for k in todo)
-        done = iter(track(range(total), total=total, description="scanning"))
-        for k in todo:
-            _make_shard(folder, k, shards[k], records, network, plans, copies=copies, augmentation=augmentation,
-                        seed=seed, batch=batch, workers=workers, precision=precision, intensity=intensity,
-                        cache=cache, done=done)  # fmt: skip
+        done = progress(todo)
+        shared(parts(folder, done), say=say)
         next(done, None)
         lost = rounding([np.load(folder / _moments_name(k)) for k in range(len(shards))])
         manifest = {
@@ -144,7 +165,7 @@ def scan_records(
         return {"records": records.directory.name, "network": network.identity}
 
     what = f"the representation cache {stage_key}"
-    return Representations(stages.made(Path(directory), stage_key, make, what=what, say=say))
+    return Representations(stages.made(Path(directory), stage_key, make, what=what, say=say, help=help))
 
 
 def plan_cells(plan) -> tuple[int, int]:
@@ -183,7 +204,7 @@ def _make_shard(folder, k, shard, records, network, plans, *, copies, augmentati
         )
         for i, values, cells in scanned(network, elements, plans, batch=batch, precision=precision):
             parts[i].append((values.reshape(-1, values.shape[-1]), cells.ravel()))
-            next(done)
+            next(done, None)
     exact = np.concatenate([values for i in shard for values, _ in parts[i]])
     tissue = np.concatenate([cells for i in shard for _, cells in parts[i]])
     kept = rounded(exact, cache)

@@ -288,6 +288,9 @@ class Training:
     inner: int = field(4, "Inner folds, which select the epoch and calibrate out of fold.", least=2, most=100)
     evaluate_every: int = field(1, "Epochs between evaluations.", least=1, most=100000)
     checkpoint_every: int = field(10, "Epochs between checkpoints.", least=1, most=100000)
+    checkpoint_minutes: float = field(
+        10.0, "Minutes between checkpoints, within an epoch too; 0: after every step.", least=0.0, most=1e6
+    )
 
 
 @dataclasses.dataclass(frozen=True)
