@@ -121,9 +121,9 @@ def crossval(
             f"no arm {set(arms) - {a.name for a in known}} in config.crossval.arms; expected some of "
             f"{', '.join(arm.name for arm in known)}"
         )
-    if any(fold >= settings.crossval.folds for fold in folds):
+    if any(not 0 <= fold < settings.crossval.folds for fold in folds):
         raise UserError(
-            f"fold {max(folds)}, expected 0 to {settings.crossval.folds - 1} (config.crossval.folds)"
+            f"fold {', '.join(map(str, folds))}, expected 0 to {settings.crossval.folds - 1} (config.crossval.folds)"
         )
     directory = Path(settings.run)
     if table:
