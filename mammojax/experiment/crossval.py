@@ -130,6 +130,7 @@ def crossval(
         record_settings(directory, to_mapping(settings))
     records = inputs.prepared(settings, say=say, track=track)
     describe(settings, records, say)
+    say(inputs.placement(settings))
     experiment = Experiment(settings, records, say=say, track=track)
     work = [(arm, parts) for arm in chosen for parts in experiment.splits if not folds or parts.fold in folds]
     pieces = [_told(experiment.cell(*job), say) for job in work]

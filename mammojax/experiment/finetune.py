@@ -23,14 +23,16 @@ from mammojax.training import batches as feeding
 from mammojax.training.loop import Fitted, fit
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import compiled_step, make_scorer, start
+from mammojax.training.scoring import make_scorer
+from mammojax.training.step import compiled_step, start
 
 
 class MergedLearner:
     """Fits merged networks to the images of one data set.
 
     stage_one: gives the classifiers to start from. network: the pretrained scanning network (not changed). plans: of
-    every record. training, finetune: of the settings. intensity, precision: as the representations were made.
+    every record. training, finetune: of the settings. intensity, precision: as the representations were made. mesh: see
+    `compiled_step`.
     """
 
     def __init__(
@@ -48,13 +50,14 @@ class MergedLearner:
         intensity: str,
         precision: str,
         workers: int,
+        mesh=None,
         say: Callable[[str], None],
         track: Callable,
     ):
         self._labels, self._stage_one = labels, stage_one
         self._network, self._plans, self._objective = network, plans, objective
         self._training, self._finetune, self._precision = training, finetune, precision
-        self._augmentation, self._say, self._track = augmentation, say, track
+        self._augmentation, self._mesh, self._say, self._track = augmentation, mesh, say, track
         self._feed = functools.partial(
             feeding.pixel_batches,
             records,
@@ -117,9 +120,11 @@ class MergedLearner:
             self._objective,
             labels=labels[fitted],
             seed=stream(seed, "reservoir"),
+            mesh=self._mesh,
             anchored=True,  # decay pulls to where stage two began: the pretrained kernels and stage one's classifier
         )
-        step, score = compiled_step(graph, optimizer, self._objective), make_scorer(model)
+        step = compiled_step(graph, optimizer, self._objective, self._mesh)
+        score = make_scorer(model, self._mesh)
         feed = self._feed(
             indices=fitted,
             seed=stream(seed, "shuffle"),

@@ -23,14 +23,8 @@ from mammojax.training.loop import fit
 from mammojax.training.metrics import MetricsFile
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import (
-    Batch,
-    Maps,
-    compiled_epoch,
-    compiled_step,
-    make_scorer,
-    start,
-)
+from mammojax.training.scoring import make_scorer
+from mammojax.training.step import Batch, Maps, compiled_epoch, compiled_step, start
 
 RESIDENT = 4 << 30  # bytes of maps up to which a set lies on the device for the whole fit
 
@@ -65,7 +59,8 @@ class MapLearner:
     """Fits classifiers to the samples of one data set.
 
     bags: of all samples. maps: the same on the device, None to read them batch by batch. labels: int[n]. build(seed) ->
-    classifier. training: `settings.Training`. group: batches a step (0: an epoch).
+    classifier. training: `settings.Training`. group: batches a step (0: an epoch). mesh: see `compiled_step`; the maps lie
+    on it.
     """
 
     def __init__(
@@ -78,12 +73,13 @@ class MapLearner:
         objective: Objective,
         training,
         group: int = 1,
+        mesh=None,
         say: Callable[[str], None],
         track: Callable,
     ):
         self._bags, self._maps, self._labels = bags, maps, labels
         self._build, self._objective, self._training, self._group = build, objective, training, group
-        self._say, self._track = say, track
+        self._mesh, self._say, self._track = mesh, say, track
 
     def learn(self, parts: Split, folder: Path, *, seed: int, name: str) -> Learned:
         """The network of one fold. folder: a cell's; gets metrics.jsonl, scratch goes to its `WORK`. seed: of the start,
@@ -179,10 +175,15 @@ class MapLearner:
         optimizer = self._optimizer(steps * t.epochs)
         model = self._model(stream(seed, "classifier"))
         graph, state = start(
-            model, optimizer, self._objective, labels=labels[fitted], seed=stream(seed, "reservoir")
+            model,
+            optimizer,
+            self._objective,
+            labels=labels[fitted],
+            seed=stream(seed, "reservoir"),
+            mesh=self._mesh,
         )
         shuffle = stream(seed, "shuffle")
-        score = make_scorer(model)
+        score = make_scorer(model, self._mesh)
         rows = self._maps is not None and group == 1
         seen: dict[int, Batch] = {}
 
@@ -193,9 +194,10 @@ class MapLearner:
                 )
                 seen[epoch] = made
                 if not begin:  # the whole epoch is one part
-                    yield compiled_epoch(graph, optimizer, self._objective)(state, made, self._maps)
+                    epoch_of = compiled_epoch(graph, optimizer, self._objective, self._mesh)
+                    yield epoch_of(state, made, self._maps)
                 return
-            step = compiled_step(graph, optimizer, self._objective)
+            step = compiled_step(graph, optimizer, self._objective, self._mesh)
             feed = feeding.map_batches(self._bags, fitted, labels, batch=batch, seed=shuffle, group=group)
             for gathered in feed(epoch, begin):
                 state, report = step(state, gathered)

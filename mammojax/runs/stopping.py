@@ -20,6 +20,7 @@ GRACE = 120.0  # seconds from the signal to the end, whatever the program is doi
 
 _requested = threading.Event()
 _waiting = False
+_ends: tuple[socket.socket, socket.socket] | None = None  # what the signal's byte goes into, and out of
 
 
 class Stopped(BaseException):
@@ -31,11 +32,12 @@ def listen(*, say: Callable[[str], None], grace: float = GRACE) -> None:
 
     say(text): told if `grace` seconds were not enough.
     """
-    read, write = socket.socketpair()
-    write.setblocking(False)
+    global _ends
+    _ends = socket.socketpair()
+    _ends[0].setblocking(False)
     # Python runs its own handler only when the main thread is back from a long call; the byte comes at once
-    signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(read, write, grace, say), daemon=True, name="stopping").start()
+    signal.set_wakeup_fd(_ends[0].fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(_ends[1], grace, say), daemon=True, name="stopping").start()
     signal.signal(signal.SIGTERM, _handle)
 
 
@@ -69,12 +71,13 @@ def waiting() -> Iterator[None]:
 def _handle(number, frame) -> None:
     signal.signal(number, signal.SIG_DFL)
     _requested.set()
+    with contextlib.suppress(OSError):  # an event loop may have taken the byte's way for itself
+        _ends[0].send(bytes([number]))
     if _waiting:
         raise Stopped
 
 
-def _watch(read: socket.socket, _open: socket.socket, grace: float, say: Callable[[str], None]) -> None:
-    """Waits for the signal's byte; `_open`, the other end, is only held."""
+def _watch(read: socket.socket, grace: float, say: Callable[[str], None]) -> None:
     while signal.SIGTERM not in read.recv(64):
         pass
     _requested.set()
@@ -83,11 +86,22 @@ def _watch(read: socket.socket, _open: socket.socket, grace: float, say: Callabl
     os._exit(EXIT_CODE)
 
 
+def _hold_back() -> None:
+    if signal.getsignal(signal.SIGTERM) is _handle:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _let_through() -> None:
+    if signal.getsignal(signal.SIGTERM) is _handle:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 def _forget_in_child() -> None:
     """A signal to a forked child is none to its parent, whose socket it shares."""
     if signal.getsignal(signal.SIGTERM) is _handle:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-os.register_at_fork(after_in_child=_forget_in_child)
+os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_forget_in_child)

@@ -9,33 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-
-def field(
-    default,
-    sentence: str,
-    *,
-    choices: tuple = (),
-    table: str = "",
-    least=None,
-    most=None,
-    above=None,
-    below=None,
-):
-    """A settings field.
-
-    choices: the values that are allowed; table: the name of the table whose keys are ("" is allowed where it is the
-    default). least, most: the closed range of a number, or of every element of a tuple; above, below: the open one.
-    """
-    facts = {
-        "sentence": sentence,
-        "choices": choices,
-        "table": table,
-        "least": least,
-        "most": most,
-        "above": above,
-        "below": below,
-    }
-    return dataclasses.field(default=default, metadata=facts)
+from mammojax.settings.field import field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,6 +286,18 @@ class Finetune:
 
 
 @dataclasses.dataclass(frozen=True)
+class Mesh:
+    """The devices of one process, as a grid."""
+
+    data: int = field(
+        0, "Devices that share the images of a batch; 0: all that are there.", least=0, most=4096
+    )
+    rows: int = field(
+        1, "Devices that share the rows of one image while it is scanned, for huge ones.", least=1, most=4096
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Crossval:
     """The table."""
 
@@ -344,6 +330,7 @@ class Settings:
     loss: Loss = dataclasses.field(default_factory=Loss)
     training: Training = dataclasses.field(default_factory=Training)
     finetune: Finetune = dataclasses.field(default_factory=Finetune)
+    mesh: Mesh = dataclasses.field(default_factory=Mesh)
     crossval: Crossval = dataclasses.field(default_factory=Crossval)
     arms: Mapping[str, Any] = dataclasses.field(
         default_factory=dict,

@@ -13,7 +13,8 @@ from mammojax.runs import stopping
 from mammojax.training.loop import fit
 from mammojax.training.objectives import Auc, Logistic, WeightedLogistic
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import Batch, compiled_step, make_scorer, shifted, start
+from mammojax.training.scoring import make_scorer
+from mammojax.training.step import Batch, compiled_step, shifted, start
 
 SAMPLES, SIZE, EPOCHS = 24, 8, 6
 RNG = np.random.default_rng(0)
