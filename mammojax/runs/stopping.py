@@ -28,7 +28,7 @@ class Stopped(BaseException):
 
 
 def listen(*, say: Callable[[str], None], grace: float = GRACE) -> None:
-    """From now on SIGTERM is a request to stop; to be called in the main thread, once. A second SIGTERM ends at once.
+    """From now on SIGTERM is a request to stop; to be called in the main thread, once. A second SIGTERM kills.
 
     say(text): told if `grace` seconds were not enough.
     """
