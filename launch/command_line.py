@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +22,7 @@ from launch import config_file
 from launch.help_text import help_lines
 from launch.tables import tables
 from mammojax.errors import UserError
+from mammojax.runs import stopping
 from mammojax.settings import check_names
 
 GOES_ON = "the same command goes on where it was"
@@ -34,10 +34,6 @@ TARGETS = {  # what is wrong with a disk or a folder, and not with the program
 }
 
 
-class Terminated(SystemExit):
-    """SIGTERM, as batch systems send it before they kill."""
-
-
 def say(text: str) -> None:
     """A line for the reader of the terminal."""
     from tqdm import tqdm
@@ -47,11 +43,12 @@ def say(text: str) -> None:
 
 
 def track(items: Iterable, *, total: int, description: str, initial: int = 0) -> Iterable:
-    """Progress with counts and the time left, for what takes over two seconds."""
+    """Progress with counts and the time left, for what takes over two seconds. Between two items the program can be
+    stopped: `Stopped`."""
     from tqdm import tqdm
 
     every = 0.5 if sys.stderr.isatty() else 10.0  # a log file needs no animation
-    return tqdm(
+    bar = tqdm(
         items,
         total=total,
         desc=description,
@@ -62,6 +59,11 @@ def track(items: Iterable, *, total: int, description: str, initial: int = 0) ->
         dynamic_ncols=True,
         leave=False,
     )
+    with bar:
+        stopping.check()
+        for item in bar:
+            yield item
+            stopping.check()
 
 
 def run(main: Callable, *, config: str | None = None, file_flag: str = "config") -> None:
@@ -97,15 +99,15 @@ def run(main: Callable, *, config: str | None = None, file_flag: str = "config")
 
     def guarded(argv):
         logging.set_verbosity(logging.ERROR)
-        signal.signal(signal.SIGTERM, _terminated)
+        stopping.listen(say=lambda line: print(f"error: {line}; {GOES_ON}", file=sys.stderr, flush=True))
         try:
             main(*settings, argv[1:])
         except UserError as error:
             _stop(config_file.with_flags(str(error)))
         except KeyboardInterrupt:
             _stop(f"interrupted; {GOES_ON}", code=130)
-        except Terminated:
-            _stop(f"terminated; {GOES_ON}", code=143)
+        except stopping.Stopped:
+            _stop(f"stopped as asked (SIGTERM); {GOES_ON}", code=stopping.EXIT_CODE)
         except BrokenPipeError:
             sys.exit(1)
         except Exception as error:
@@ -115,11 +117,6 @@ def run(main: Callable, *, config: str | None = None, file_flag: str = "config")
             _stop(line)
 
     app.run(guarded, flags_parser=parse)
-
-
-def _terminated(number, frame) -> None:
-    signal.signal(number, signal.SIG_DFL)  # a second one ends a program that is inside a long step
-    raise Terminated
 
 
 def _target(error: BaseException | None) -> str:

@@ -12,12 +12,13 @@ from launch.command_line import say, track
 
 def main(settings, arguments: list[str]) -> None:
     from mammojax.experiment.crossval import describe
-    from mammojax.experiment.inputs import network, prepared, represented
+    from mammojax.experiment.inputs import network, placement, prepared, represented
 
     command_line.no_arguments(arguments)
     net = network(settings)
     records = prepared(settings, say=say, track=track)
     describe(settings, records, say)
+    say(placement(settings))
     say(f"scanning network: {net.provenance}")
     cache = represented(settings, records, net, say=say, track=track)
     rows, columns = (max(side) for side in zip(*cache.shapes))

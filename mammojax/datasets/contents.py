@@ -45,11 +45,14 @@ class Contents:
         if unread:
             with ThreadPoolExecutor(max(1, workers)) as pool:  # hashing lets other threads run
                 read = track(pool.map(_digest, unread), total=len(unread), description="hashing")
-                for path, (digest, marks) in zip(unread, read):
-                    found[path] = digest
-                    if marks:
-                        self._digests[_name(path)] = [*marks, digest]
-            self._remember()
+                try:
+                    for path, (digest, marks) in zip(unread, read):
+                        found[path] = digest
+                        if marks:
+                            self._digests[_name(path)] = [*marks, digest]
+                finally:  # asked to stop, it waits for no file that is not begun
+                    pool.shutdown(cancel_futures=True)
+                    self._remember()
         return found
 
     def depth(self, files: Iterable[tuple[Path, str]], *, workers: int, track: Callable) -> int:

@@ -113,6 +113,11 @@ def crop_file(
     return outcome.reason
 
 
+def note_crash(work: Path, file: str, reason: str) -> None:
+    """The outcome of a file that ended the process that read it."""
+    write_json(outcome_path(work, file), asdict(Outcome(None, reason)))
+
+
 def outcome_path(work: Path, file: str) -> Path:
     """Where the outcome of a file lies, once it is done. file: as in `Source`."""
     return work / f"{_stem(file)}.json"

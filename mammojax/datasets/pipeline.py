@@ -11,6 +11,7 @@ import grain
 import numpy as np
 
 from mammojax.datasets.record import RecordSet
+from mammojax.runs import stopping
 
 
 @dataclass(frozen=True)
@@ -107,23 +108,29 @@ def crops(
     transform,
     workers: int = 0,
     threads: int = 2,
+    begin: int = 0,
 ) -> Iterator[dict]:
     """Yields the elements of `records` at `indices`, in that order, augmented and transformed.
 
+    begin: of `indices`, how many are left out; the others are what they would be without.
+
     transform(element) -> element: a picklable function, applied in the workers. augmentation: None for none; its
     random numbers are determined by seed and by the position in `indices`. workers: processes (absl flags must be
-    parsed, see Grain); 0 reads with `threads` threads in this process.
+    parsed, see Grain); 0 reads with `threads` threads in this process. Raises `Stopped` after an element once that was
+    asked for.
     """
     dataset = grain.MapDataset.source(_Selected(records, tuple(map(int, indices)))).seed(seed)
     if augmentation is not None:
         dataset = dataset.random_map(_Augment(augmentation))
-    dataset = dataset.map(transform)
+    dataset = dataset.map(transform)[begin:]
     reading = dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     )
     if workers:
         reading = reading.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-    yield from reading
+    for element in reading:
+        yield element
+        stopping.check()
 
 
 class _Selected:

@@ -2,7 +2,7 @@
 was.
 
 A prepared set lies in a folder named by the key of all that determines it: the bytes of the files, what the data set's
-table says of them, the label scheme, and the rules. Two processes that want the same set: one makes it, the other waits.
+table says of them, the label scheme, and the rules. Processes that want the same set share the files out; one packs.
 """
 
 import functools
@@ -18,16 +18,17 @@ from mammojax.datasets import accounts
 from mammojax.datasets.accounts import Account
 from mammojax.datasets.builders import BUILDERS
 from mammojax.datasets.contents import Contents
-from mammojax.datasets.crop import crop_file, read_outcome
+from mammojax.datasets.crop import crop_file, note_crash, outcome_path, read_outcome
 from mammojax.datasets.duplicates import resolved
 from mammojax.datasets.labels import Dropped, chosen_scheme, label
 from mammojax.datasets.layout import files_below
 from mammojax.datasets.listing import Entry, entries
 from mammojax.datasets.pack import DRAWN, pack
 from mammojax.datasets.record import RecordSet, Source
-from mammojax.datasets.workers import results
+from mammojax.datasets.workers import shared_results
 from mammojax.errors import UserError
-from mammojax.runs import stages
+from mammojax.images.reading.isolated import CRASHED
+from mammojax.runs import locks, stages
 from mammojax.runs.files import writing
 
 FORM = 4  # raise when decoding, cropping or the schema changes what a record holds
@@ -130,22 +131,43 @@ def prepare(
         files=[_identity(entry, digests.get(entry.source.path, "")) for entry in files],
     )
 
-    def make(folder: Path) -> dict:
+    wanted = [entry for entry in described if not isinstance(entry.verdict, Dropped)]
+
+    def crop(folder: Path, *, wait: bool) -> int:
+        """Crops the files, those that no other process has, and returns the depth of the set's rasters."""
         work = folder / stages.WORK
-        work.mkdir(parents=True, exist_ok=True)
-        salt = _salt(folder)
         bits = depth or contents.depth(
             [(path, digests[path]) for path in paths], workers=workers, track=track
         )
-        wanted = [entry for entry in described if not isinstance(entry.verdict, Dropped)]
-        jobs = [(e.source, e.number, digests[e.source.path], e.verdict) for e in wanted]
-        crop = functools.partial(
-            crop_file, work=work, salt=salt, margin=margin, for_processing=for_processing, depth=bits
+        one = functools.partial(
+            crop_file,
+            work=work,
+            salt=_salt(folder, say),
+            margin=margin,
+            for_processing=for_processing,
+            depth=bits,
         )
-        reasons = dict(track(results(crop, jobs, workers=workers), total=len(jobs), description="cropping"))
-        read = [read_outcome(work, e.source.file) for i, e in enumerate(wanted) if not reasons[i]]
+        jobs = [(e.source, e.number, digests[e.source.path], e.verdict) for e in wanted]
+
+        def done(number: int) -> bool:  # a finished stage has no outcomes any more
+            return outcome_path(work, wanted[number].source.file).is_file() or (
+                stages.finished(folder) is not None
+            )
+
+        left = sum(not done(number) for number in range(len(jobs)))
+        cropped = shared_results(one, jobs, done=done, stage=folder, workers=workers, wait=wait)
+        for number, outcome in track(cropped, total=left, description="cropping"):
+            if outcome == CRASHED:
+                note_crash(work, wanted[number].source.file, outcome)
+        return bits
+
+    def make(folder: Path) -> dict:
+        work = folder / stages.WORK
+        bits = crop(folder, wait=True)
+        outcomes = [read_outcome(work, entry.source.file) for entry in wanted]
+        read = [outcome for outcome in outcomes if outcome.record]
         used, left_out, notes = resolved(read)
-        rejected = {e.number: reasons[i] for i, e in enumerate(wanted) if reasons[i]}
+        rejected = {e.number: o.reason for e, o in zip(wanted, outcomes) if not o.record}
         pack(builder, name, used, folder, work, scheme=scheme, depth=bits, track=track)
         if len(used) > DRAWN:
             notes.append(f"contact sheets show {DRAWN} of {len(used)} films, at equal distances by name")
@@ -153,7 +175,14 @@ def prepare(
         accounts.write_accounts(folder, ledger)
         return {"dataset": name, "scheme": scheme, "counts": accounts.counts(ledger), "notes": notes}
 
-    folder = stages.made(directory, stage_key, make, what=f"prepared set {stage_key}", say=say)
+    folder = stages.made(
+        directory,
+        stage_key,
+        make,
+        what=f"prepared set {stage_key}",
+        say=say,
+        help=functools.partial(crop, wait=False),
+    )
     for note in stages.finished(folder)["notes"]:
         say(note)
     return _checked(RecordSet(folder), accounts.read_accounts(folder), strict)
@@ -213,10 +242,12 @@ def _identity(entry: Entry, sha256: str) -> dict:
     return {**facts, "verdict": verdict, "sha256": sha256}
 
 
-def _salt(folder: Path) -> str:
-    """The secret that identifiers are hashed with; made once, under the lock of the stage, and kept with it."""
-    path = folder / "salt"
+def _salt(folder: Path, say: Callable[[str], None]) -> str:
+    """The secret that identifiers are hashed with; made once, under a lock of its own, and kept with the stage."""
+    path, lock = folder / "salt", folder.with_name(f"{folder.name}.salt")
     if not path.is_file():
-        with writing(path, "w") as file:
-            file.write(secrets.token_hex(16))
+        with locks.locked(lock, what="the salt", say=say):
+            if not path.is_file():
+                with writing(path, "w") as file:
+                    file.write(secrets.token_hex(16))
     return path.read_text(encoding="utf-8").strip()

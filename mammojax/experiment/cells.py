@@ -33,6 +33,7 @@ class Experiment:
 
     def __init__(self, settings: Settings, records: RecordSet, *, say: Callable, track: Callable):
         self._settings, self._records, self._say, self._track = settings, records, say, track
+        self._mesh = inputs.mesh(settings)
         table = settings.crossval
         self._samples = sampling.samples(records, settings.data.sample)
         self._partner, other = sampling.partner(records), sampling.other_view(records)
@@ -58,7 +59,7 @@ class Experiment:
             for k in parts.held_out:
                 repeats[parts.repeat][self._samples.members[k]] = parts.fold
         save_folds(Path(settings.run) / "folds.json", records, repeats, seed=settings.seed)
-        self._maps = inputs.MapsCache(RESIDENT)
+        self._maps = inputs.MapsCache(RESIDENT, self._mesh)
         self._networks, self._represented, self._sums, self._features = {}, {}, {}, {}
 
     def cell(self, arm: Arm, parts: Split) -> Piece:
@@ -186,6 +187,7 @@ class Experiment:
             objective=OBJECTIVES[arm.objective](**_pair(settings)),
             training=settings.training,
             group=group,
+            mesh=self._mesh,
             say=self._say,
             track=self._track,
         )
@@ -221,6 +223,7 @@ class Experiment:
                 intensity=settings.model.intensity,
                 precision=settings.model.precision,
                 workers=settings.scan.workers,
+                mesh=self._mesh,
                 say=self._say,
                 track=self._track,
             )

@@ -121,15 +121,16 @@ def crossval(
             f"no arm {set(arms) - {a.name for a in known}} in config.crossval.arms; expected some of "
             f"{', '.join(arm.name for arm in known)}"
         )
-    if any(fold >= settings.crossval.folds for fold in folds):
+    if any(not 0 <= fold < settings.crossval.folds for fold in folds):
         raise UserError(
-            f"fold {max(folds)}, expected 0 to {settings.crossval.folds - 1} (config.crossval.folds)"
+            f"fold {', '.join(map(str, folds))}, expected 0 to {settings.crossval.folds - 1} (config.crossval.folds)"
         )
     directory = Path(settings.run)
     if table:
         record_settings(directory, to_mapping(settings))
     records = inputs.prepared(settings, say=say, track=track)
     describe(settings, records, say)
+    say(inputs.placement(settings))
     experiment = Experiment(settings, records, say=say, track=track)
     work = [(arm, parts) for arm in chosen for parts in experiment.splits if not folds or parts.fold in folds]
     pieces = [_told(experiment.cell(*job), say) for job in work]

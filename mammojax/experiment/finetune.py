@@ -23,14 +23,16 @@ from mammojax.training import batches as feeding
 from mammojax.training.loop import Fitted, fit
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import compiled_step, epoch_report, make_scorer, start
+from mammojax.training.scoring import make_scorer
+from mammojax.training.step import compiled_step, start
 
 
 class MergedLearner:
     """Fits merged networks to the images of one data set.
 
     stage_one: gives the classifiers to start from. network: the pretrained scanning network (not changed). plans: of
-    every record. training, finetune: of the settings. intensity, precision: as the representations were made.
+    every record. training, finetune: of the settings. intensity, precision: as the representations were made. mesh: see
+    `compiled_step`.
     """
 
     def __init__(
@@ -48,13 +50,14 @@ class MergedLearner:
         intensity: str,
         precision: str,
         workers: int,
+        mesh=None,
         say: Callable[[str], None],
         track: Callable,
     ):
         self._labels, self._stage_one = labels, stage_one
         self._network, self._plans, self._objective = network, plans, objective
         self._training, self._finetune, self._precision = training, finetune, precision
-        self._augmentation, self._say, self._track = augmentation, say, track
+        self._augmentation, self._mesh, self._say, self._track = augmentation, mesh, say, track
         self._feed = functools.partial(
             feeding.pixel_batches,
             records,
@@ -98,11 +101,11 @@ class MergedLearner:
         freeze(scanning, tuning.frozen)
         model = MammogramNet(scanning, classifier, dtype=self._precision)
         count = sum(1 for _ in feeding.plan_batches(fitted, self._plans, tuning.batch))
-        steps = tuning.epochs * feeding.steps_per_epoch(count, batch=1, group=tuning.microbatches)
+        steps = feeding.steps_per_epoch(count, batch=1, group=tuning.microbatches)
         t = self._training
         optimizer = Optimizer(
             learning_rate=tuning.learning_rate,
-            steps=max(steps, 1),
+            steps=max(tuning.epochs * steps, 1),
             schedule=t.schedule,
             warmup=t.warmup,
             clip=t.clip,
@@ -117,9 +120,11 @@ class MergedLearner:
             self._objective,
             labels=labels[fitted],
             seed=stream(seed, "reservoir"),
+            mesh=self._mesh,
             anchored=True,  # decay pulls to where stage two began: the pretrained kernels and stage one's classifier
         )
-        step, score = compiled_step(graph, optimizer, self._objective), make_scorer(model)
+        step = compiled_step(graph, optimizer, self._objective, self._mesh)
+        score = make_scorer(model, self._mesh)
         feed = self._feed(
             indices=fitted,
             seed=stream(seed, "shuffle"),
@@ -127,12 +132,10 @@ class MergedLearner:
             group=tuning.microbatches,
         )
 
-        def advance(state, epoch):
-            reports = []
-            for group in feed(epoch):
+        def advance(state, epoch, begin):
+            for group in feed(epoch, begin):
                 state, report = step(state, group)
-                reports.append(report)
-            return state, epoch_report(reports)
+                yield state, report
 
         def watch(state):
             plain = (batch for (batch,) in self._feed(indices=watched, seed=0, shuffle=False)(0))
@@ -150,11 +153,13 @@ class MergedLearner:
             advance,
             watch,
             epochs=tuning.epochs,
+            steps=steps,
             folder=folder,
             describe=describe,
             keep=keep,
             from_start=True,
             checkpoint_every=1,
+            checkpoint_minutes=t.checkpoint_minutes,
             say=self._say,
             track=self._track,
             description=name,

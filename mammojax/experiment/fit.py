@@ -72,6 +72,7 @@ def recipe(arm: Arm, seed: int) -> dict:
             elif name == tree["model"]["classifier"]:
                 kept |= {f"{section}.{name}.{option}": v for option, v in value.items()}
     kept.pop("model.weights", None)  # the network's identity says which
+    kept.pop("training.checkpoint_minutes", None)  # of the clock, which no result depends on
     # how scores are read out and averaged is common to all kinds of arms
     kept |= {f"model.{name}": tree["model"][name] for name in ("ensemble", "contrast", "share", "views")}
     if arm.stage == "merged":

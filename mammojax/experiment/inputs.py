@@ -1,6 +1,7 @@
 """What cells read: the prepared set, the scanning networks, the representation caches; each made or reused once a run."""
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mammojax.errors import UserError
 from mammojax.experiment.fit import Neighbours
 from mammojax.representations.bags import Bags
 from mammojax.representations.cache import Representations
+from mammojax.runs.devices import described, device_mesh, everywhere
 from mammojax.runs.files import check_target
 from mammojax.settings import Settings
 
@@ -65,6 +67,18 @@ def network(settings: Settings):
     )
 
 
+def mesh(settings: Settings):
+    """The mesh of this process's devices, None for one device."""
+    return device_mesh(settings.mesh.data, settings.mesh.rows)
+
+
+def placement(settings: Settings) -> str:
+    """One line on where the program runs and where it writes."""
+    return (
+        f"process {os.getpid()} on {socket.gethostname()}: {described(mesh(settings))}; writes {settings.run}"
+    )
+
+
 def prepared_folder(settings: Settings) -> Path:
     """Where prepared sets are kept."""
     return Path(settings.data.prepared or Path(settings.run) / "prepared")
@@ -103,6 +117,7 @@ def represented(
         workers=scan.workers,
         precision=settings.model.precision,
         cache=scan.cache,
+        mesh=mesh(settings),
         track=track,
         say=say,
     )
@@ -138,8 +153,8 @@ def neighbours(samples: sampling.Samples, partner: np.ndarray, other_view: np.nd
 class MapsCache:
     """Bags and, where they fit, their arrays on the device; the last one of each form is kept, for the next cell."""
 
-    def __init__(self, limit: int):
-        self._limit = limit
+    def __init__(self, limit: int, mesh=None):
+        self._limit, self._mesh = limit, mesh
         self._held: dict = {}
 
     def bags(self, key: tuple, make: Callable[[], Bags]):
@@ -155,5 +170,7 @@ class MapsCache:
             if bags.bytes <= self._limit:
                 stacked = bags.stacked()
                 maps = Maps(jnp.asarray(stacked.values), jnp.asarray(stacked.tissue))
+                if self._mesh is not None:
+                    maps = everywhere(maps, self._mesh)
             self._held[key] = (bags, maps)
         return self._held[key]

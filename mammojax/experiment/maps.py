@@ -23,15 +23,8 @@ from mammojax.training.loop import fit
 from mammojax.training.metrics import MetricsFile
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import (
-    Batch,
-    Maps,
-    compiled_epoch,
-    compiled_step,
-    epoch_report,
-    make_scorer,
-    start,
-)
+from mammojax.training.scoring import make_scorer
+from mammojax.training.step import Batch, Maps, compiled_epoch, compiled_step, start
 
 RESIDENT = 4 << 30  # bytes of maps up to which a set lies on the device for the whole fit
 
@@ -66,7 +59,8 @@ class MapLearner:
     """Fits classifiers to the samples of one data set.
 
     bags: of all samples. maps: the same on the device, None to read them batch by batch. labels: int[n]. build(seed) ->
-    classifier. training: `settings.Training`. group: batches a step (0: an epoch).
+    classifier. training: `settings.Training`. group: batches a step (0: an epoch). mesh: see `compiled_step`; the maps lie
+    on it.
     """
 
     def __init__(
@@ -79,12 +73,13 @@ class MapLearner:
         objective: Objective,
         training,
         group: int = 1,
+        mesh=None,
         say: Callable[[str], None],
         track: Callable,
     ):
         self._bags, self._maps, self._labels = bags, maps, labels
         self._build, self._objective, self._training, self._group = build, objective, training, group
-        self._say, self._track = say, track
+        self._mesh, self._say, self._track = mesh, say, track
 
     def learn(self, parts: Split, folder: Path, *, seed: int, name: str) -> Learned:
         """The network of one fold. folder: a cell's; gets metrics.jsonl, scratch goes to its `WORK`. seed: of the start,
@@ -180,27 +175,33 @@ class MapLearner:
         optimizer = self._optimizer(steps * t.epochs)
         model = self._model(stream(seed, "classifier"))
         graph, state = start(
-            model, optimizer, self._objective, labels=labels[fitted], seed=stream(seed, "reservoir")
+            model,
+            optimizer,
+            self._objective,
+            labels=labels[fitted],
+            seed=stream(seed, "reservoir"),
+            mesh=self._mesh,
         )
         shuffle = stream(seed, "shuffle")
-        score = make_scorer(model)
+        score = make_scorer(model, self._mesh)
         rows = self._maps is not None and group == 1
         seen: dict[int, Batch] = {}
 
-        def advance(state, epoch):
+        def advance(state, epoch, begin):
             if rows:
                 made = feeding.row_batches(
                     fitted, labels, batch=batch, copies=self._bags.copies, seed=shuffle, epoch=epoch
                 )
                 seen[epoch] = made
-                return compiled_epoch(graph, optimizer, self._objective)(state, made, self._maps)
-            step = compiled_step(graph, optimizer, self._objective)
-            reports = []
+                if not begin:  # the whole epoch is one part
+                    epoch_of = compiled_epoch(graph, optimizer, self._objective, self._mesh)
+                    yield epoch_of(state, made, self._maps)
+                return
+            step = compiled_step(graph, optimizer, self._objective, self._mesh)
             feed = feeding.map_batches(self._bags, fitted, labels, batch=batch, seed=shuffle, group=group)
-            for gathered in feed(epoch):
+            for gathered in feed(epoch, begin):
                 state, report = step(state, gathered)
-                reports.append(report)
-            return state, epoch_report(reports)
+                yield state, report
 
         def watch(state):
             if self._maps is not None:
@@ -224,11 +225,13 @@ class MapLearner:
             advance,
             watch,
             epochs=epochs,
+            steps=1 if rows else steps,
             folder=folder,
             describe=describe,
             keep=keep,
             evaluate_every=t.evaluate_every,
             checkpoint_every=t.checkpoint_every,
+            checkpoint_minutes=t.checkpoint_minutes,
             say=self._say,
             track=self._track,
             description=name,

@@ -188,7 +188,8 @@ class Model:
 
     def _merged(self, net, pixels, plan, cells) -> float:
         from mammojax.training.batches import on_whole_map
-        from mammojax.training.step import Batch, model_scorer
+        from mammojax.training.scoring import model_scorer
+        from mammojax.training.step import Batch
 
         score = _once(self, id(net), lambda: model_scorer(net))
         one = np.zeros(1, np.int32)
@@ -239,7 +240,8 @@ class Model:
     def _logit(self, net, evidence: Sequence[Evidence], chosen: Sequence[int], partner: np.ndarray) -> float:
         if self.stage == "svm":
             return float(net.scores(evidence[chosen[0]].values[None])[0])
-        from mammojax.training.step import Batch, model_scorer
+        from mammojax.training.scoring import model_scorer
+        from mammojax.training.step import Batch
 
         score = _once(self, id(net), lambda: model_scorer(net))
         values = [self._channels(net, evidence, i, partner) for i in chosen]

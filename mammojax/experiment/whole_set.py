@@ -18,7 +18,7 @@ from mammojax.representations.scan import scan_records
 from mammojax.representations.statistics import ChannelSums
 from mammojax.runs.files import writing
 from mammojax.training.batches import evaluation_batches
-from mammojax.training.step import model_scorer
+from mammojax.training.scoring import model_scorer
 
 BATCH = 16  # samples, or films, at a time
 

@@ -8,17 +8,22 @@ from mammojax.losses.surrogates import surrogate
 
 
 def logistic_loss(
-    scores: jax.Array, labels: jax.Array, *, where: jax.Array | None = None, weights: jax.Array | None = None
+    scores: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    axis_name: str | None = None,
 ) -> jax.Array:
     """The mean cross-entropy of the labels under sigma(scores): a scalar, 0 for an empty batch.
 
-    scores: float[n], logits. labels: int[n] in {0, 1}. where, weights, errors: as in `pairwise_auc_loss`; the
-    mean is weighted.
+    scores: float[n], logits. labels: int[n] in {0, 1}. where, weights, axis_name, errors: as in `pairwise_auc_loss`;
+    the mean is weighted.
 
     >>> print(f"{logistic_loss(jnp.array([0.0, 2.0]), jnp.array([0, 1])):.4f}")
     0.4100
     """
-    return _weighted_mean(scored(scores, labels, where, weights), 1.0, 1.0)
+    return _weighted_mean(scored(scores, labels, where, weights, axis_name), 1.0, 1.0, axis_name)
 
 
 def class_weighted_logistic_loss(
@@ -46,9 +51,13 @@ def class_weighted_logistic_loss(
     return _weighted_mean(scored(scores, labels, where, weights), half / positives, half / negatives)
 
 
-def _weighted_mean(batch: Scored, positive_factor: float, negative_factor: float) -> jax.Array:
+def _weighted_mean(
+    batch: Scored, positive_factor: float, negative_factor: float, axis_name: str | None = None
+) -> jax.Array:
     cost = surrogate("logistic").value
     of_positives = positive_factor * batch.positive * cost(-batch.scores)
     total = jnp.sum(of_positives + negative_factor * batch.negative * cost(batch.scores))
     weight = jnp.sum(batch.positive) + jnp.sum(batch.negative)
+    if axis_name is not None:
+        total, weight = jax.lax.psum((total, weight), axis_name)
     return batch.sound * total / jnp.where(weight > 0, weight, 1)

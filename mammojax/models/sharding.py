@@ -12,8 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mammojax.models.plans import DensePlan, Plan
 from mammojax.models.scanning import ScanningNetwork, feature_map, pooled
-
-ROWS = "rows"
+from mammojax.runs.devices import ROWS
 
 
 def over_rows(mesh: Mesh) -> NamedSharding:

@@ -2,8 +2,8 @@
 
 The paper, section 4: "to speed-up training, one can pre-compute the volumetric representations of all images". Copy 0 of
 a record is the crop as it is; copies 1, 2, ... are augmented. Shards hold records of one plan, so that a data set of
-any sizes compiles few programs; a killed scan goes on at the first missing shard. While the device computes a batch the
-next one is read.
+any sizes compiles few programs; a killed scan goes on at the first missing shard, and processes with the same command
+share the shards out. While the device computes a batch the next one is read.
 """
 
 import functools
@@ -30,7 +30,9 @@ from mammojax.representations.cache import (
 from mammojax.representations.intensity import stretched
 from mammojax.representations.tissue import tissue_cells
 from mammojax.runs import stages
+from mammojax.runs.devices import ROWS, everywhere, padded_to
 from mammojax.runs.files import write_json, writing
+from mammojax.runs.share import Piece, part, shared
 from mammojax.seeds import stream
 
 FORM = 4  # raise when scanning changes what a shard holds
@@ -82,6 +84,7 @@ def scan_records(
     workers: int = 0,
     precision: str = "float32",
     cache: str = "float16",
+    mesh=None,
     track: Callable = lambda it, **_: it,
     say: Callable[[str], None] = lambda text: None,
 ) -> Representations:
@@ -89,7 +92,8 @@ def scan_records(
 
     network: a `ScanningNetwork`. map, np_, scale, max_side: see `record_plans`. intensity: see `stretched`. copies: 1
     plain plus copies - 1 augmented ones. batch: images a step. precision: of the network's products. cache: the type
-    that is kept, one of `CACHES`. track, say: see `prepare`.
+    that is kept, one of `CACHES`. mesh: of `device_mesh`, over which the images of a batch, and the rows of an image, are
+    spread; the values are equal to rounding. track, say: see `prepare`.
     """
     import jax
 
@@ -114,8 +118,32 @@ def scan_records(
         form=FORM,
     )
 
+    def parts(folder: Path, done: Iterator) -> list[Piece]:
+        options = {"copies": copies, "augmentation": augmentation, "seed": seed, "batch": batch, "workers": workers,
+                   "precision": precision, "intensity": intensity, "cache": cache, "mesh": mesh, "done": done}  # fmt: skip
+        return [
+            part(
+                folder,
+                f"shard {k}",
+                functools.partial(_make_shard, folder, k, shards[k], records, network, plans, **options),
+                whole=(folder / shard_name(k)).is_file,
+            )
+            for k in range(len(shards))
+        ]
+
+    def lacking(folder: Path) -> list[int]:
+        return [k for k in range(len(shards)) if not (folder / shard_name(k)).is_file()]
+
+    def progress(todo: list[int]) -> Iterator:
+        total = copies * sum(len(shards[k]) for k in todo)
+        return iter(track(range(total), total=total, description="scanning"))
+
+    def help(folder: Path) -> None:
+        for piece in parts(folder, progress(lacking(folder))):
+            piece.attempt()
+
     def make(folder: Path) -> dict:
-        todo = [k for k in range(len(shards)) if not (folder / shard_name(k)).is_file()]
+        todo = lacking(folder)
         if len(todo) < len(shards):
             say(
                 f"representations {stage_key}: {len(shards) - len(todo)} of {len(shards)} shards are there already"
@@ -123,12 +151,8 @@ def scan_records(
         cells = sum(int(np.prod(plan_cells(plans[i]))) for k in todo for i in shards[k])
         size = cells * copies * (network.channels * CACHES[cache].itemsize + 1)
         say(f"representations {stage_key} take {size / 1e6:.0f} MB in {Path(directory)}")
-        total = copies * sum(len(shards[k]) for k in todo)
-        done = iter(track(range(total), total=total, description="scanning"))
-        for k in todo:
-            _make_shard(folder, k, shards[k], records, network, plans, copies=copies, augmentation=augmentation,
-                        seed=seed, batch=batch, workers=workers, precision=precision, intensity=intensity,
-                        cache=cache, done=done)  # fmt: skip
+        done = progress(todo)
+        shared(parts(folder, done), say=say)
         next(done, None)
         lost = rounding([np.load(folder / _moments_name(k)) for k in range(len(shards))])
         manifest = {
@@ -144,7 +168,7 @@ def scan_records(
         return {"records": records.directory.name, "network": network.identity}
 
     what = f"the representation cache {stage_key}"
-    return Representations(stages.made(Path(directory), stage_key, make, what=what, say=say))
+    return Representations(stages.made(Path(directory), stage_key, make, what=what, say=say, help=help))
 
 
 def plan_cells(plan) -> tuple[int, int]:
@@ -169,7 +193,7 @@ def _moments_name(k: int) -> str:
 
 
 def _make_shard(folder, k, shard, records, network, plans, *, copies, augmentation, seed, batch, workers, precision,
-                intensity, cache, done) -> None:  # fmt: skip
+                intensity, cache, mesh, done) -> None:  # fmt: skip
     """Writes the moments, the masks and the values of one shard, the values last: they say that it is whole."""
     parts: dict[int, list] = {i: [] for i in shard}
     for copy in range(copies):
@@ -181,9 +205,11 @@ def _make_shard(folder, k, shard, records, network, plans, *, copies, augmentati
             transform=Prepare(plans, intensity),
             workers=workers,
         )
-        for i, values, cells in scanned(network, elements, plans, batch=batch, precision=precision):
+        for i, values, cells in scanned(
+            network, elements, plans, batch=batch, precision=precision, mesh=mesh
+        ):
             parts[i].append((values.reshape(-1, values.shape[-1]), cells.ravel()))
-            next(done)
+            next(done, None)
     exact = np.concatenate([values for i in shard for values, _ in parts[i]])
     tissue = np.concatenate([cells for i in shard for _, cells in parts[i]])
     kept = rounded(exact, cache)
@@ -218,23 +244,34 @@ class Prepare:
 
 @functools.cache
 def compiled_scan():
-    """scan(graph, state, pixels, plan, precision) -> maps, compiled once for each of graph, plan and precision."""
+    """scan(graph, state, pixels, plan, precision, mesh=None) -> maps, compiled once for each of graph, plan, precision, mesh."""
     import jax
     from flax import nnx
 
     from mammojax.models.scanning import scan
+    from mammojax.models.sharding import scan_sharded
 
-    def program(graph, state, inputs, plan, precision):
-        return scan(nnx.merge(graph, state), inputs, plan, dtype=np.dtype(precision))
+    def program(graph, state, inputs, plan, precision, mesh=None):
+        network, dtype = nnx.merge(graph, state), np.dtype(precision)
+        if mesh is None or mesh.shape[ROWS] == 1:
+            return scan(network, inputs, plan, dtype=dtype)
+        return scan_sharded(network, inputs, plan, mesh, dtype=dtype)
 
-    return jax.jit(program, static_argnums=(0, 3, 4))
+    return jax.jit(program, static_argnums=(0, 3, 4, 5))
 
 
-def scanned(network, elements, plans, *, batch: int = 1, precision: str = "float32") -> Iterator:
-    """(index, map float32[rows, columns, c], tissue bool[rows, columns]) of prepared elements of one plan, in order."""
+def scanned(network, elements, plans, *, batch: int = 1, precision: str = "float32", mesh=None) -> Iterator:
+    """(index, map float32[rows, columns, c], tissue bool[rows, columns]) of prepared elements of one plan, in order.
+
+    mesh: see `scan_records`; batch is rounded up to what it divides."""
     from flax import nnx
 
+    from mammojax.models.sharding import place_rows
+
     graph, state = nnx.split(network)
+    batch = padded_to(batch, mesh)
+    if mesh is not None:
+        state = everywhere(state, mesh)
     running: deque = deque()
 
     def finished():
@@ -247,7 +284,9 @@ def scanned(network, elements, plans, *, batch: int = 1, precision: str = "float
         plan = plans[waiting[0]["index"]]
         inputs = [e["input"] for e in waiting]
         filled = np.stack(inputs + inputs[-1:] * (batch - len(inputs)))  # one program: the tail is padded
-        running.append((waiting, compiled_scan()(graph, state, filled, plan, precision), *plan_cells(plan)))
+        placed = filled if mesh is None else place_rows(filled, mesh)
+        result = compiled_scan()(graph, state, placed, plan, precision, mesh)
+        running.append((waiting, result, *plan_cells(plan)))
 
     waiting: list[dict] = []
     for element in elements:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mammojax.errors import UserError
+from mammojax.runs import stopping
 
 
 class NoLock(UserError):
@@ -86,7 +87,8 @@ def _acquire(file: Path, *, wait: bool = False) -> int | None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            with stopping.waiting() if wait else contextlib.nullcontext():
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_at(file, descriptor):
                 _held.add(descriptor)
                 _sign(descriptor)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mammojax.runs.locks import holder
+from mammojax.runs import locks, stopping
 
 
 class Piece(NamedTuple):
@@ -18,6 +18,26 @@ class Piece(NamedTuple):
     path: Path
     what: str
     attempt: Callable[[], Any]
+
+
+def part(stage: Path, name: str, make: Callable[[], None], *, whole: Callable[[], bool]) -> Piece:
+    """A part of the stage in the folder `stage`, for whichever process takes it; its result is True.
+
+    whole(): whether it is there. make() leaves it so. Locked beside the folder, which may be renamed.
+    """
+    path = stage.with_name(f"{stage.name}.{name}")
+
+    def attempt() -> bool | None:
+        if whole():
+            return True
+        with locks.try_locked(path) as mine:
+            if not mine:
+                return None
+            if not whole():
+                make()
+            return True
+
+    return Piece(path, f"{name} of {stage.name}", attempt)
 
 
 def shared(
@@ -51,7 +71,8 @@ def shared(
             for number in waiting:
                 if number not in told:
                     told.add(number)
-                    say(f"{pieces[number].what} is being made by {holder(pieces[number].path)}")
-            time.sleep(pause)
+                    say(f"{pieces[number].what} is being made by {locks.holder(pieces[number].path)}")
+            with stopping.waiting():
+                time.sleep(pause)
     next(done, None)  # the end of the bar
     return [results[number] for number in range(len(pieces))]

@@ -49,6 +49,7 @@ def made(
     what: str,
     say: Callable[[str], None],
     wait: bool = True,
+    help: Callable[[Path], None] | None = None,
 ) -> Path | None:
     """The folder `parent`/`stage_key` with the finished stage of this key; None if another process makes it and not `wait`.
 
@@ -56,7 +57,8 @@ def made(
     files and returns the facts (JSON). It finds what a killed start left in the folder, must go on from that to the same
     files, and removes nothing that it would need again: scratch belongs into folder/WORK, which is removed when the
     stage is finished. what: the stage in words, for the lines that are said. A finished stage with a missing or changed
-    file is set aside, which is said, and made again.
+    file is set aside, which is said, and made again. help(folder): what can be done meanwhile of a stage that another
+    process makes, part by part (see `share`); it may come when the stage is finished already.
     """
     folder = Path(parent) / stage_key
     fault = _fault(folder)
@@ -65,12 +67,24 @@ def made(
         _tidy(folder)
         return folder
     try:
+        if help is not None:
+            with locks.try_locked(folder) as mine:
+                if mine:
+                    return _made(folder, make, what, say)
+            if not (folder / STAGE_FILE).exists():  # not one that is damaged and about to be set aside
+                say(f"{what} is being made by {locks.holder(folder)}; taking a part of it")
+                help(folder)
+                say = _quiet  # told already who makes it
         with locks.locked(folder, what=what, say=say) if wait else locks.try_locked(folder) as mine:
             return _made(folder, make, what, say) if mine else None
     except locks.NoLock as error:
         if fault:
             raise Damaged(f"{fault}, and it cannot be made again there: {error}") from error
         raise
+
+
+def _quiet(line: str) -> None:
+    pass
 
 
 def _made(folder: Path, make: Callable[[Path], dict], what: str, say: Callable[[str], None]) -> Path:

@@ -12,7 +12,7 @@ from mammojax.errors import UserError
 from mammojax.settings.check import checked, nearest, parsed, split_outside, unknown_field
 from mammojax.settings.leaves import leaves
 
-SHARED = ("run", "seed", "data", "crossval", "arms")  # one for the whole table
+SHARED = ("run", "seed", "data", "mesh", "crossval", "arms")  # one for the whole table
 WORDS = ("base", "title", "colour")  # of an arm of one's own, beside its settings
 
 

@@ -9,33 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-
-def field(
-    default,
-    sentence: str,
-    *,
-    choices: tuple = (),
-    table: str = "",
-    least=None,
-    most=None,
-    above=None,
-    below=None,
-):
-    """A settings field.
-
-    choices: the values that are allowed; table: the name of the table whose keys are ("" is allowed where it is the
-    default). least, most: the closed range of a number, or of every element of a tuple; above, below: the open one.
-    """
-    facts = {
-        "sentence": sentence,
-        "choices": choices,
-        "table": table,
-        "least": least,
-        "most": most,
-        "above": above,
-        "below": below,
-    }
-    return dataclasses.field(default=default, metadata=facts)
+from mammojax.settings.field import field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,6 +263,9 @@ class Training:
     inner: int = field(4, "Inner folds, which select the epoch and calibrate out of fold.", least=2, most=100)
     evaluate_every: int = field(1, "Epochs between evaluations.", least=1, most=100000)
     checkpoint_every: int = field(10, "Epochs between checkpoints.", least=1, most=100000)
+    checkpoint_minutes: float = field(
+        10.0, "Minutes between checkpoints, within an epoch too; 0: after every step.", least=0.0, most=1e6
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,6 +283,18 @@ class Finetune:
     scanning_rate: float = field(0.1, "Factor of it for the scanning network.", least=0.0, most=100.0)
     frozen: int = field(
         0, "Layers of the scanning network, from the pixels on, that are not trained.", least=0, most=1000
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """The devices of one process, as a grid."""
+
+    data: int = field(
+        0, "Devices that share the images of a batch; 0: all that are there.", least=0, most=4096
+    )
+    rows: int = field(
+        1, "Devices that share the rows of one image while it is scanned, for huge ones.", least=1, most=4096
     )
 
 
@@ -342,6 +331,7 @@ class Settings:
     loss: Loss = dataclasses.field(default_factory=Loss)
     training: Training = dataclasses.field(default_factory=Training)
     finetune: Finetune = dataclasses.field(default_factory=Finetune)
+    mesh: Mesh = dataclasses.field(default_factory=Mesh)
     crossval: Crossval = dataclasses.field(default_factory=Crossval)
     arms: Mapping[str, Any] = dataclasses.field(
         default_factory=dict,

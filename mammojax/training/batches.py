@@ -15,6 +15,7 @@ from mammojax.datasets.pipeline import Augmentation
 from mammojax.datasets.record import RecordSet
 from mammojax.representations.bags import Bags
 from mammojax.representations.scan import Prepare
+from mammojax.runs import stopping
 from mammojax.training.step import Batch
 
 
@@ -76,11 +77,17 @@ class _Chosen:
 
 def map_batches(
     bags: Bags, indices: Sequence[int], labels: np.ndarray, *, batch: int, seed: int, group: int = 1
-) -> Callable[[int], Iterator[tuple[Batch, ...]]]:
-    """batches(epoch) of the samples `indices`, shuffled anew every epoch, in groups of `group` batches (0: all)."""
+) -> Callable[..., Iterator[tuple[Batch, ...]]]:
+    """batches(epoch, begin=0) of the samples `indices`, shuffled anew every epoch, in groups of `group` batches (0: all);
+    begin: how many groups are left out."""
 
-    def batches(epoch: int) -> Iterator[tuple[Batch, ...]]:
-        chosen, copies = order(len(indices), bags.copies, seed=seed, epoch=epoch)
+    def batches(epoch: int, begin: int = 0) -> Iterator[tuple[Batch, ...]]:
+        left_out = begin * batch * group if group else begin * len(indices)
+        chosen, copies = (
+            drawn[left_out:] for drawn in order(len(indices), bags.copies, seed=seed, epoch=epoch)
+        )
+        if not len(chosen):
+            return
         source = grain.MapDataset.source(_Chosen(bags, indices, chosen, copies))
         one = source.batch(batch, drop_remainder=False)
         gathered: list[Batch] = []
@@ -118,8 +125,12 @@ def evaluation_batches(
 
 
 def score_all(score: Callable, batches: Iterator[Batch]) -> np.ndarray:
-    """float32[n]: scores of all batches in order, padding removed."""
-    return np.concatenate([np.asarray(score(b))[np.asarray(b.where)] for b in batches])
+    """float32[n]: scores of all batches in order, padding removed. Raises `Stopped` between two of them."""
+    found = []
+    for batch in batches:
+        found.append(np.asarray(score(batch))[np.asarray(batch.where)])
+        stopping.check()
+    return np.concatenate(found)
 
 
 def plan_batches(indices: Sequence[int], plans: Sequence, batch: int) -> Iterator[tuple]:
@@ -145,9 +156,9 @@ def pixel_batches(
     group: int = 1,
     shuffle: bool = True,
     workers: int = 0,
-) -> Callable[[int], Iterator[Collection[Batch]]]:
-    """batches(epoch) of prepared pixels, in groups of `group` batches (0: all); every batch has one plan, the order of
-    batches is shuffled.
+) -> Callable[..., Iterator[Collection[Batch]]]:
+    """batches(epoch, begin=0) of prepared pixels, in groups of `group` batches (0: all) but the first `begin` groups;
+    every batch has one plan, the order of batches is shuffled.
 
     plans: the plan of every record of `records`. A group of several batches reads its pixels each time it is gone
     through, so that only a few are in memory at a time. The pairwise loss does not need both classes in a batch: the
@@ -155,7 +166,7 @@ def pixel_batches(
     """
     slots = {int(i): slot for slot, i in enumerate(indices)}
 
-    def read(parts, seed: int) -> Iterator[Batch]:
+    def read(parts, seed: int, begin: int = 0) -> Iterator[Batch]:
         elements = pipeline.crops(
             records,
             [i for _, chosen in parts for i in chosen],
@@ -163,8 +174,9 @@ def pixel_batches(
             workers=workers,
             seed=seed,
             transform=Prepare(plans, intensity),
+            begin=sum(len(chosen) for _, chosen in parts[:begin]),
         )
-        for plan, chosen in parts:
+        for plan, chosen in parts[begin:]:
             read = [next(elements) for _ in chosen]
             values = {
                 "inputs": [element["input"] for element in read],
@@ -176,18 +188,19 @@ def pixel_batches(
             }
             yield padded(values, labels, batch, plan)
 
-    def batches(epoch: int) -> Iterator[Collection[Batch]]:
+    def batches(epoch: int, begin: int = 0) -> Iterator[Collection[Batch]]:
         rng = np.random.default_rng([seed, epoch])
         parts = list(plan_batches(rng.permutation(indices) if shuffle else indices, plans, batch))
         if shuffle:
             parts = [parts[k] for k in rng.permutation(len(parts))]
         if group == 1:
-            yield from ((one,) for one in read(parts, int(rng.integers(2**31))))
+            yield from ((one,) for one in read(parts, int(rng.integers(2**31)), begin))
             return
         size = group or len(parts)
         for k in range(0, len(parts), size):
-            chosen = parts[k : k + size]
-            yield _Group(functools.partial(read, chosen, int(rng.integers(2**31))), len(chosen))
+            chosen, own = parts[k : k + size], int(rng.integers(2**31))
+            if k >= begin * size:
+                yield _Group(functools.partial(read, chosen, own), len(chosen))
 
     return batches
 

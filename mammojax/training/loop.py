@@ -1,10 +1,12 @@
-"""The training loop: epochs, evaluation, checkpoints, metrics, a stop on a loss that is not finite.
+"""The training loop: epochs, evaluation, checkpoints, metrics, a stop on a loss that is not finite or on request.
 
 Nothing is chosen here. What is watched (scores of samples that the network is not fitted to) is kept for every evaluated
-epoch, and who called decides.
+epoch, and who called decides. A checkpoint holds where in an epoch the training is and what its steps have told so far,
+so that it may be taken after any step.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +16,14 @@ import numpy as np
 from flax import nnx
 
 from mammojax.errors import UserError
+from mammojax.runs import stopping
 from mammojax.runs.files import writing
 from mammojax.training.checkpoints import Checkpoints
 from mammojax.training.metrics import MetricsFile
 from mammojax.training.step import Report, TrainState
 
 WATCHED = "watched"
+_TOLD = ("loss", "penalty", "drift", "age")
 
 
 class Fitted(NamedTuple):
@@ -34,14 +38,16 @@ class Fitted(NamedTuple):
 def fit(
     model: nnx.Module,
     state: TrainState,
-    advance: Callable[[TrainState, int], tuple[TrainState, Report]],
+    advance: Callable[[TrainState, int, int], Iterator[tuple[TrainState, Report]]],
     watch: Callable[[TrainState], np.ndarray],
     *,
     epochs: int,
+    steps: int = 1,
     folder: Path,
     describe: Callable[[np.ndarray, Report], dict[str, float]],
     evaluate_every: int = 1,
     checkpoint_every: int = 10,
+    checkpoint_minutes: float = 10.0,
     keep: int | None = None,
     from_start: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -50,57 +56,133 @@ def fit(
 ) -> Fitted:
     """Trains `epochs` epochs from `state` and fills `model` with what came out.
 
-    advance(state, epoch) -> (state, Report with arrays [steps]), the same for the same epoch (0, 1, ...). watch(state) ->
-    float32[n], scores of what is watched. describe(scores, report) -> numbers for metrics.jsonl. epochs may be 0. keep:
-    the evaluated epoch whose model is returned, None for the last. evaluate_every: epochs between evaluations; the last one is always evaluated. from_start: watch before the first
-    step too. folder: gets metrics.jsonl, tensorboard/, the watched scores and, while training, checkpoints/; a killed
-    run goes on from the newest whole one and gives the same bits as one that was not killed.
-    Raises UserError, naming the step, when the loss is not finite; the checkpoints stay.
+    advance(state, epoch, begin) -> (state, Report) after each part of an epoch (0, 1, ...) but the first `begin`, the same
+    for the same epoch; steps: how many parts it gives, one step each or all of them in one (a Report of arrays [steps]).
+    watch(state) -> float32[n], scores of what is watched. describe(scores, report) -> numbers for metrics.jsonl; the
+    report's scores are those of an epoch in one part. epochs may be 0. keep: the evaluated epoch whose model is returned,
+    None for the last. evaluate_every: epochs between evaluations; the last one is always evaluated. from_start: watch
+    before the first step too. checkpoint_every, checkpoint_minutes: a checkpoint after so many epochs, and after any part
+    once so much time has passed since the one before (0: after every part). folder: gets metrics.jsonl, tensorboard/, the
+    watched scores and, while training, checkpoints/; a killed run goes on from the newest whole one and gives the same
+    bits as one that was not killed.
+    Raises UserError, naming the step, when the loss is not finite; the checkpoints stay. Raises `Stopped`, after a
+    checkpoint, once that was asked for.
     """
     folder = Path(folder)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    kept = (_copied((state.kept, state.rest)), 0)
-    restored = checkpoints.restore(_abstract((state, kept[0])), say=say)
-    done = 0
-    if restored is not None:
-        _, leaves, facts = restored
-        # copies: the first step donates them, and Orbax may still hold their memory
-        state, variables = _copied(_unflatten((state, kept[0]), leaves))
-        done, kept = facts["epoch"], (variables, facts["kept_step"])
-        say(f"resumed after epoch {done}")
+    fitting = _Fitting(folder, state, steps=steps, minutes=checkpoint_minutes, description=description)
+    fitting.resume(say)
+    done = fitting.epoch
     metrics = MetricsFile(folder, epochs=done)
     if from_start and done == 0:
-        _keep(folder, 0, watch(state))
+        _keep(folder, 0, watch(fitting.state))
     try:
         for epoch in track(range(done, epochs), total=epochs, initial=done, description=description):
-            before = int(state.step)
-            state, report = advance(state, epoch)
-            values = np.asarray(report.loss)  # one device sync an epoch
-            if not np.isfinite(values).all():
-                first = int(np.argmin(np.isfinite(values)))
-                raise UserError(
-                    f"the loss is {values[first]} at step {before + first + 1} (epoch {epoch + 1}) of {description}; "
-                    f"lower training.learning_rate or look at the data"
-                )
+            for state, report in advance(fitting.state, epoch, fitting.part):
+                fitting.took(state, report)
+            report = fitting.report()
+            state = fitting.state
             last = epoch + 1 == epochs
             if last or (epoch + 1) % evaluate_every == 0:
                 scores = watch(state)
                 _keep(folder, epoch + 1, scores)
-                line = {"loss": float(values.mean()), "penalty": float(np.mean(report.penalty))}
+                line = {"loss": float(np.mean(report.loss)), "penalty": float(np.mean(report.penalty))}
                 line |= {k: None if np.isnan(v) else float(v) for k, v in describe(scores, report).items()}
                 metrics.write(epoch + 1, int(state.step), **line)
-            if epoch + 1 == (epochs if keep is None else keep):
-                kept = (_copied((state.kept, state.rest)), int(state.step))
-            if not last and (epoch + 1) % checkpoint_every == 0:
-                # copies: the save goes on in the background while the next step overwrites its donated state
-                facts = {"epoch": epoch + 1, "kept_step": kept[1]}
-                checkpoints.save(int(state.step), _flatten(_copied((state, kept[0]))), facts)
+            fitting.epoch_ended(kept=epoch + 1 == (epochs if keep is None else keep))
+            if not last and ((epoch + 1) % checkpoint_every == 0 or fitting.due()):
+                fitting.save()
+    except stopping.Stopped:
+        fitting.save()
+        raise
     finally:
-        checkpoints.close()
+        fitting.close()
         metrics.close()
-    nnx.update(model, *kept[0])
+    nnx.update(model, *fitting.kept)
     model.eval()
-    return Fitted(model, kept[1], watched(folder, epochs))
+    return Fitted(model, fitting.kept_step, watched(folder, epochs))
+
+
+class _Fitting:
+    """Where a fit is: `part` parts into `epoch`, with `state`; `kept`: the variables that are to be returned, of
+    `kept_step`."""
+
+    def __init__(self, folder: Path, state: TrainState, *, steps: int, minutes: float, description: str):
+        self.state, self.epoch, self.part = state, 0, 0
+        self.kept, self.kept_step = _copied((state.kept, state.rest)), 0
+        self._told: list[Report] = []
+        self._checkpoints = Checkpoints(folder / "checkpoints")
+        self._steps, self._seconds, self._description = steps, 60 * minutes, description
+        self._saved, self._since = None, time.monotonic()
+
+    def resume(self, say: Callable[[str], None]) -> None:
+        """Goes on from the newest whole checkpoint, if there is one."""
+        tree = (self.state, self.kept, jnp.zeros(3, jnp.int32))
+        restored = self._checkpoints.restore(_abstract(tree), say=say)
+        if restored is None:
+            return
+        self._saved, leaves, told = restored
+        # copies: the first step donates them, and Orbax may still hold their memory
+        self.state, self.kept, where = _copied(_unflatten(tree, leaves))
+        self.epoch, self.part, self.kept_step = map(int, where)
+        if self.part:
+            self._told = [Report(**{"scores": None, **{k: np.float32(v) for k, v in told.items()}})]
+        within = f", step {self.part} of the next" if self.part else ""
+        say(f"resumed after epoch {self.epoch}{within}")
+
+    def took(self, state: TrainState, report: Report) -> None:
+        """After a part of the epoch; saves if it is time, and looks whether to stop."""
+        self.state, self.part = state, self.part + 1
+        self._told.append(report if self._steps == 1 else report._replace(scores=None))
+        if self.part < self._steps and self.due():
+            self.save()
+        stopping.check()
+
+    def report(self) -> Report:
+        """What the parts of this epoch have told: arrays [steps], on the host: one device sync an epoch."""
+        if len(self._told) == 1 and self._told[0].scores is not None:
+            told = self._told[0]
+        else:
+            arrays = {k: np.concatenate([np.ravel(getattr(r, k)) for r in self._told]) for k in _TOLD}
+            told = Report(scores=None, **arrays)
+            self._told = [told]
+        values = np.ravel(told.loss)
+        if not np.isfinite(values).all():
+            first = int(np.argmin(np.isfinite(values)))
+            step = int(self.state.step) - len(values) + first + 1
+            raise UserError(
+                f"the loss is {values[first]} at step {step} (epoch {self.epoch + 1}) of {self._description}; "
+                f"lower training.learning_rate or look at the data"
+            )
+        return told
+
+    def epoch_ended(self, *, kept: bool) -> None:
+        """kept: the model is to be returned as it is now."""
+        self.epoch, self.part, self._told = self.epoch + 1, 0, []
+        if kept:
+            self.kept, self.kept_step = _copied((self.state.kept, self.state.rest)), int(self.state.step)
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return time.monotonic() - self._since >= self._seconds
+
+    def save(self) -> None:
+        """A checkpoint of this moment, unless it is there already."""
+        number = self.epoch * (self._steps + 1) + self.part  # grows from moment to moment, as Orbax wants it
+        if number == self._saved:
+            return
+        told = {}
+        if self.part:
+            report = self.report()  # a loss that is not finite is not saved
+            told = {k: np.asarray(v).tolist() for k, v in report._asdict().items() if v is not None}
+        where = jnp.asarray([self.epoch, self.part, self.kept_step], jnp.int32)
+        # copies: the save goes on in the background while the next step overwrites its donated state
+        tree = _copied((self.state, self.kept, where))
+        self._checkpoints.save(number, _flatten(tree), told)
+        self._saved, self._since = number, time.monotonic()
+
+    def close(self) -> None:
+        """Waits for what is being saved."""
+        self._checkpoints.close()
 
 
 def _keep(folder: Path, epoch: int, scores: np.ndarray) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import jax
 
 from mammojax import losses
+from mammojax.errors import UserError
 
 
 class Objective(Protocol):
@@ -17,6 +18,7 @@ class Objective(Protocol):
     the same objective where every step sees the whole training set, and so needs no stored scores. correct_drift: whether
     stored scores are moved by the mean change of the batch's own samples.
 
+    axis_name: of `jax.shard_map`, where the batch is that of all devices along it and the buffers lie as their `specs` say.
     Hashable by value: a compiled step is shared by all that have equal objectives. state.counts: float32[2], negatives
     and positives of the training set; state.buffers: the score buffers.
     """
@@ -24,7 +26,7 @@ class Objective(Protocol):
     @property
     def correct_drift(self) -> bool: ...
 
-    def loss(self, scores: jax.Array, batch: Any, state: Any) -> jax.Array: ...
+    def loss(self, scores: jax.Array, batch: Any, state: Any, axis_name: str | None = None) -> jax.Array: ...
 
     def buffers(self, samples: int) -> losses.ScoreBuffers | None: ...
 
@@ -37,8 +39,8 @@ class Logistic:
 
     correct_drift = False
 
-    def loss(self, scores, batch, state):
-        return losses.logistic_loss(scores, batch.labels, where=batch.where)
+    def loss(self, scores, batch, state, axis_name=None):
+        return losses.logistic_loss(scores, batch.labels, where=batch.where, axis_name=axis_name)
 
     def buffers(self, samples):
         return None
@@ -53,13 +55,16 @@ class WeightedLogistic:
 
     correct_drift = False
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
         half = state.counts.sum() / 2 / state.counts  # of a negative, of a positive
         weights = half[batch.labels]
         # the mean over the batch's plain number of samples: `logistic_loss` divides by the sum of the weights
-        kept = batch.where.sum()
-        weighed = losses.logistic_loss(scores, batch.labels, where=batch.where, weights=weights)
-        total = (weights * batch.where).sum()
+        kept, total = batch.where.sum(), (weights * batch.where).sum()
+        if axis_name is not None:
+            kept, total = jax.lax.psum((kept, total), axis_name)
+        weighed = losses.logistic_loss(
+            scores, batch.labels, where=batch.where, weights=weights, axis_name=axis_name
+        )
         return weighed * total / jax.numpy.maximum(kept, 1)
 
     def buffers(self, samples):
@@ -91,7 +96,7 @@ class Auc:
         names = ("surrogate", "implementation", "margin", "temperature")
         return {name: getattr(self, name) for name in names}
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
         if self.pairs == "buffer" and state.buffers is not None:
             return losses.buffered_auc_loss(
                 scores,
@@ -100,9 +105,12 @@ class Auc:
                 state.buffers,
                 where=batch.where,
                 correct_drift=self.correct_drift,
+                axis_name=axis_name,
                 **self.form(),
             )
-        return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **self.form())
+        return losses.pairwise_auc_loss(
+            scores, batch.labels, where=batch.where, axis_name=axis_name, **self.form()
+        )
 
     def buffers(self, samples):
         if self.pairs != "buffer":
@@ -125,8 +133,9 @@ class Mixed:
     def correct_drift(self) -> bool:
         return self.auc.correct_drift
 
-    def loss(self, scores, batch, state):
-        return (self.auc.loss(scores, batch, state) + Logistic().loss(scores, batch, state)) / 2
+    def loss(self, scores, batch, state, axis_name=None):
+        pairs = self.auc.loss(scores, batch, state, axis_name)
+        return (pairs + Logistic().loss(scores, batch, state, axis_name)) / 2
 
     def buffers(self, samples):
         return self.auc.buffers(samples)
@@ -147,15 +156,9 @@ class PartialAuc:
 
     correct_drift = False
 
-    def loss(self, scores, batch, state):
-        return losses.pairwise_auc_loss(
-            scores,
-            batch.labels,
-            where=batch.where,
-            max_fpr=self.max_fpr,
-            min_tpr=self.min_tpr,
-            **self.pair.form(),
-        )
+    def loss(self, scores, batch, state, axis_name=None):
+        form = self.pair.form() | {"max_fpr": self.max_fpr, "min_tpr": self.min_tpr, "axis_name": axis_name}
+        return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **form)
 
     def buffers(self, samples):
         return None
@@ -175,7 +178,8 @@ class SoftPartialAuc:
 
     correct_drift = False
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
+        _on_one_device("the smooth partial AUC", axis_name)
         return losses.soft_partial_auc_loss(
             scores,
             batch.labels,
@@ -205,7 +209,8 @@ class Aucm:
     stored: bool = True
     correct_drift: bool = True
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
+        _on_one_device("AUCM", axis_name)
         margin = 1 + self.margin
         known = scores, batch.labels, batch.where
         if self.stored and state.buffers is not None:
@@ -239,7 +244,8 @@ class AveragePrecision:
 
     correct_drift = False
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
+        _on_one_device("average precision", axis_name)
         return losses.average_precision_loss(
             scores, batch.labels, where=batch.where, temperature=self.temperature
         )
@@ -249,6 +255,11 @@ class AveragePrecision:
 
     def at_once(self):
         return self
+
+
+def _on_one_device(what: str, axis_name: str | None) -> None:
+    if axis_name is not None:
+        raise UserError(f"{what} is computed on one device; give config.mesh.data=1")
 
 
 def _pair(options: dict) -> Auc:

@@ -15,6 +15,8 @@ import numpy as np
 from flax import nnx
 
 from mammojax import losses
+from mammojax.runs.devices import padded_to
+from mammojax.training import spreading
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
 
@@ -96,9 +98,10 @@ def start(
     labels,
     seed: int = 0,
     anchored: bool = False,
+    mesh=None,
 ):
     """(graph, TrainState) of a model at step 0. labels: int[n] of the training samples. anchored: decay pulls to the
-    parameters that the model has now."""
+    parameters that the model has now. mesh: that the state is to lie on."""
     model.train()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     positives = float(np.sum(labels))
@@ -106,14 +109,17 @@ def start(
         params=params,
         rest=rest,
         opt_state=optimizer.init(params),
-        buffers=objective.buffers(len(labels)),
+        buffers=objective.buffers(padded_to(len(labels), mesh)),
         counts=jnp.asarray([len(labels) - positives, positives], jnp.float32),
         average=params if optimizer.average else None,
         anchor=params if anchored else None,
         seed=jnp.asarray(seed, jnp.uint32),
         step=jnp.zeros((), jnp.int32),
     )
-    return graph, jax.tree.map(jnp.array, state)  # own copies: the step donates them
+    state = jax.tree.map(jnp.array, state)  # own copies: the step donates them
+    if mesh is not None:
+        state = spreading.placed(state, mesh)
+    return graph, state
 
 
 def forward(model: nnx.Module, batch: Batch, progress) -> jax.Array:
@@ -134,21 +140,31 @@ def taken(batch: Batch, maps: Maps | None) -> Batch:
     )
 
 
-def one_step(graph, optimizer: Optimizer, objective: Objective, state: TrainState, batch: Batch):
-    """(state, Report): one step on one batch; pure, to be compiled by the caller."""
+def one_step(
+    graph,
+    optimizer: Optimizer,
+    objective: Objective,
+    state: TrainState,
+    batch: Batch,
+    axis_name: str | None = None,
+):
+    """(state, Report): one step on one batch; pure, to be compiled by the caller.
+
+    axis_name: of `jax.shard_map`, over which the batch is spread. Scores of the report are this device's.
+    """
 
     def loss_of(params):
         model = nnx.merge(graph, params, state.rest, copy=True)
         scores = forward(model, batch, _progress(state.step, optimizer))
-        loss = objective.loss(scores, batch, state)
+        loss = objective.loss(scores, batch, state, axis_name)
         penalty = optimizer.penalty(params, state.anchor)
         total = loss + penalty if optimizer.decay == "penalty" else loss
         return total, (loss, penalty, scores, nnx.state(model, nnx.Not(nnx.Param)))
 
     (_, (loss, penalty, scores, rest)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    buffers = _stored(objective, state, scores, batch)
+    buffers = _stored(objective, state, scores, batch, axis_name)
     advanced = _advanced(optimizer, state, gradient, rest, buffers)
-    return advanced, Report(loss, penalty, scores, *_staleness(state, scores, batch))
+    return advanced, Report(loss, penalty, scores, *_staleness(state, scores, batch, axis_name))
 
 
 def _progress(step, optimizer: Optimizer):
@@ -163,7 +179,7 @@ def _advanced(optimizer, state: TrainState, gradient, rest, buffers) -> TrainSta
     )
 
 
-def _stored(objective: Objective, state: TrainState, scores, batch: Batch):
+def _stored(objective: Objective, state: TrainState, scores, batch: Batch, axis_name=None):
     if state.buffers is None:
         return None
     key = jax.random.fold_in(jax.random.key(state.seed), state.step)
@@ -176,31 +192,43 @@ def _stored(objective: Objective, state: TrainState, scores, batch: Batch):
         key=key,
         step=state.step,
         correct_drift=objective.correct_drift,
+        axis_name=axis_name,
     )
 
 
-def _staleness(state: TrainState, scores, batch: Batch):
+def _staleness(state: TrainState, scores, batch: Batch, axis_name=None):
     """(drift, mean age) of what was stored before this step."""
     if state.buffers is None:
         return jnp.float32(0), jnp.float32(0)
-    drift = losses.buffers.drift(state.buffers, scores, batch.labels, batch.ids, where=batch.where)
+    drift = losses.buffers.drift(
+        state.buffers, scores, batch.labels, batch.ids, where=batch.where, axis_name=axis_name
+    )
     ages = state.buffers.ages(state.step)
-    held = jnp.maximum((ages >= 0).sum(), 1)
-    return drift, jnp.where(ages >= 0, ages, 0).sum() / held
+    held, total = (ages >= 0).sum(), jnp.where(ages >= 0, ages, 0).sum()
+    if axis_name is not None and state.buffers.policy == "all":
+        held, total = jax.lax.psum((held, total), axis_name)
+    return drift, total / jnp.maximum(held, 1)
 
 
 @functools.lru_cache(maxsize=64)
-def compiled_step(graph, optimizer: Optimizer, objective: Objective) -> Callable:
+def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None) -> Callable:
     """step(state, group, maps=None) -> (state, Report): one optimiser step on a group of batches; the state is donated.
 
     maps: what the inputs of a group of one batch are rows of, if they are. The loss is the objective over all samples of the group, and the score buffers are updated once, with all its scores.
     A group of several batches, of any shapes and plans, is gone through twice (`losses.two_pass`) with the memory of
-    one; it must give the same batches each time. The scores of the report are None for such a group.
+    one; it must give the same batches each time. The scores of the report are None for such a group. mesh: of
+    `device_mesh`, over whose axis `data` the one batch of a group is spread, with the state as `start` places it.
     """
 
     @functools.partial(jax.jit, donate_argnums=0, static_argnums=3)
     def single(state: TrainState, batch: Batch, maps: Maps | None, plan):
-        return one_step(graph, optimizer, objective, state, taken(batch, maps)._replace(plan=plan))
+        def part(state, batch, maps, axis_name=None):
+            whole = taken(batch, maps)._replace(plan=plan)
+            return one_step(graph, optimizer, objective, state, whole, axis_name)
+
+        if mesh is None:
+            return part(state, batch, maps)
+        return spreading.mapped(part, mesh, state, Report)(state, batch, maps)
 
     def scores_and_rest(params, inputs):
         rest, progress, pixels, tissue, plan = inputs
@@ -230,7 +258,10 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective) -> Callable
     def step(state: TrainState, group, maps: Maps | None = None):
         if len(group) == 1:
             (batch,) = group
-            return single(state, batch._replace(plan=None), maps, batch.plan)
+            size = len(batch.labels)
+            arrays = batch._replace(plan=None) if mesh is None else spreading.spread(batch, mesh)
+            state, report = single(state, arrays, maps, batch.plan)
+            return state, report if mesh is None else report._replace(scores=report.scores[:size])
         progress = _progress(state.step, optimizer)
 
         def batches():  # each is scored twice from the same variables, with random numbers of its own
@@ -243,6 +274,7 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective) -> Callable
         state, penalty = finished(state, gradient, rest, buffers)
         return state, Report(loss, penalty, None, *stale)
 
+    step.program = single  # for who compiles it ahead of time
     return step
 
 
@@ -267,16 +299,17 @@ def epoch_report(reports: Sequence[Report]) -> Report:
     return Report(**{"scores": None, **{n: jnp.stack([getattr(r, n) for r in reports]) for n in names}})
 
 
-def compiled_epoch(graph, optimizer: Optimizer, objective: Objective) -> Callable:
+def compiled_epoch(graph, optimizer: Optimizer, objective: Objective, mesh=None) -> Callable:
     """epoch(state, batches, maps) -> (state, Report of [steps]): all steps of an epoch over maps on the device.
 
     batches: a `Batch` of arrays [steps, b] whose inputs are rows of `maps`. The state is donated. On an accelerator an
     epoch is one compiled loop; on a CPU it is a step after the other, since XLA computes convolutions inside a loop with
-    one thread and without its fast kernels (15 times slower, measured with the paper's classifier).
+    one thread and without its fast kernels (15 times slower, measured with the paper's classifier). On a mesh too it is a
+    step after the other.
     """
-    if jax.default_backend() != "cpu":
+    if mesh is None and jax.default_backend() != "cpu":
         return _looped(graph, optimizer, objective)
-    step = compiled_step(graph, optimizer, objective)
+    step = compiled_step(graph, optimizer, objective, mesh)
 
     def epoch(state: TrainState, batches: Batch, maps: Maps):
         reports = []
@@ -299,34 +332,3 @@ def _looped(graph, optimizer: Optimizer, objective: Objective) -> Callable:
         return jax.lax.scan(step, state, batches)
 
     return epoch
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled_scores(graph):
-    @functools.partial(jax.jit, static_argnums=3)
-    def scores(params, rest, batch, plan, maps):
-        batch = taken(batch, maps)._replace(plan=plan)
-        return forward(nnx.merge(graph, params, rest, copy=True), batch, jnp.float32(1))
-
-    return scores
-
-
-def make_scorer(model: nnx.Module) -> Callable:
-    """score(params, rest, batch, maps=None) -> float32[b] in evaluation mode (no dropout), for a state's variables."""
-    model.eval()
-    graph, _, _ = nnx.split(model, nnx.Param, ...)
-    model.train()
-    compiled = _compiled_scores(graph)
-
-    def score(params, rest, batch, maps=None):
-        return np.asarray(compiled(params, rest, batch._replace(plan=None), batch.plan, maps))
-
-    return score
-
-
-def model_scorer(model: nnx.Module) -> Callable[[Batch], np.ndarray]:
-    """score(batch) -> float32[b] of a model in evaluation mode."""
-    score = make_scorer(model)
-    _, params, rest = nnx.split(model, nnx.Param, ...)
-    model.eval()
-    return lambda batch: score(params, rest, batch)

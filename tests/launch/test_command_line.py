@@ -1,7 +1,6 @@
 """The edge of the programs: help, and one clear line for whatever a user can get wrong."""
 
 import os
-import signal
 import subprocess
 import sys
 
@@ -308,13 +307,19 @@ def test_main_gets_checked_settings_and_the_other_arguments():
     assert (done.returncode, done.stdout, done.stderr) == (0, "Settings 3 ['a']\n", "")
 
 
-@pytest.mark.parametrize(
-    "number, code, word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
-)
-def test_a_signal_ends_a_program_with_one_line_and_its_exit_code(number, code, word):
-    done = python(LAUNCHER.format(body=f"os.kill(os.getpid(), {int(number)}); time.sleep(30)"))
-    assert done.returncode == code
-    assert done.stderr == f"error: {word}; the same command goes on where it was\n"
+def test_an_interrupt_ends_a_program_with_one_line_and_its_exit_code():
+    done = python(LAUNCHER.format(body="os.kill(os.getpid(), signal.SIGINT); time.sleep(30)"))
+    assert done.returncode == 130
+    assert done.stderr == "error: interrupted; the same command goes on where it was\n"
+
+
+def test_a_request_to_stop_ends_a_program_between_two_steps_with_a_code_of_its_own():
+    steps = (
+        "for k in command_line.track(range(3), total=3, description=''): print(k); os.kill(os.getpid(), 15)"
+    )
+    done = python(LAUNCHER.format(body=steps))
+    assert done.returncode == 75 and done.stdout.split()[-1] == "0"
+    assert done.stderr == "error: stopped as asked (SIGTERM); the same command goes on where it was\n"
 
 
 @pytest.mark.parametrize(

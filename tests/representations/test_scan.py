@@ -1,6 +1,8 @@
 """The cache: what is read back is what was scanned, to the type it is kept in, and the manifest says how near."""
 
 import json
+import threading
+import time
 
 import ml_dtypes
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from mammojax.errors import UserError
 from mammojax.representations.cache import CACHES, Representations
 from mammojax.representations.scan import scan_records
+from mammojax.runs import locks
 from mammojax.runs.stages import Damaged
 
 # half a unit in the last place, as a share of a value: 10, 7 and 23 bits behind the leading one
@@ -103,3 +106,26 @@ def test_what_is_computed_in_is_part_of_the_key(scanned, monkeypatch):
     here = scanned().folder
     monkeypatch.setattr(jax, "default_backend", lambda: "another")
     assert scanned().folder != here
+
+
+def test_of_a_scan_that_another_process_makes_the_free_shards_are_taken(pictures, network, scanned, tmp_path):
+    alone, other, lines, found = scanned(), tmp_path / "other", [], []
+
+    def scan():
+        found.append(scan_records(pictures, network, other, np_=2, say=lines.append))
+
+    folder = other / alone.key
+    with (
+        locks.locked(folder, what="it", say=lines.append),
+        locks.locked(folder.with_name(f"{folder.name}.shard 0"), what="a shard", say=lines.append),
+    ):
+        helper = threading.Thread(target=scan)
+        helper.start()
+        until = time.monotonic() + 600
+        while not list(folder.glob("shard_*.npy")) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert [p.name for p in folder.glob("shard_*.npy")] == ["shard_00001.npy"]
+    helper.join(600)  # whoever held them has ended: it finishes alone
+    assert np.array_equal(everything(found[0]), everything(alone))
+    assert sum("taking a part of it" in line for line in lines) == 1
+    assert {p.name for p in other.iterdir()} == {alone.key}

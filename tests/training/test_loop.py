@@ -1,5 +1,6 @@
 """The training loop: what is watched and kept, resume to the same bits, and a stop that names the step."""
 
+import itertools
 import json
 
 import numpy as np
@@ -8,10 +9,12 @@ from flax import nnx
 from sklearn.metrics import roc_auc_score
 
 from mammojax.errors import UserError
+from mammojax.runs import stopping
 from mammojax.training.loop import fit
 from mammojax.training.objectives import Auc, Logistic, WeightedLogistic
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import Batch, compiled_step, epoch_report, make_scorer, shifted, start
+from mammojax.training.scoring import make_scorer
+from mammojax.training.step import Batch, compiled_step, shifted, start
 
 SAMPLES, SIZE, EPOCHS = 24, 8, 6
 RNG = np.random.default_rng(0)
@@ -58,15 +61,14 @@ def train(folder, name="buffer all", *, feed=batches, model=None, epochs=EPOCHS,
     graph, state = start(model, optimizer, objective(name), labels=LABELS, seed=3)
     step, score = compiled_step(graph, optimizer, objective(name)), make_scorer(model)
 
-    def advance(state, epoch):
-        reports = []
-        for group in feed(epoch):
+    def advance(state, epoch, begin):
+        for group in itertools.islice(feed(epoch), begin, None):
             state, report = step(state, group)
-            reports.append(report)
-        return state, epoch_report(reports)
+            yield state, report
 
     settings = {
         "epochs": epochs,
+        "steps": len(list(feed(0))),
         "folder": folder,
         "checkpoint_every": 2,
         "describe": lambda scores, report: {"auc": roc_auc_score(LABELS, scores)},
@@ -131,6 +133,52 @@ def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, name
     assert lines == ["resumed after epoch 2"]
     assert resumed.step == whole.step == 12 and equal(whole.model, resumed.model)
     assert all(np.array_equal(whole.curve[e], resumed.curve[e]) for e in range(1, EPOCHS + 1))
+    assert (tmp_path / "whole/metrics.jsonl").read_bytes() == (tmp_path / "cut/metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["buffer all", "buffer reservoir"])
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_asked_to_stop_it_saves_that_step_and_goes_on_to_the_same_bits(tmp_path, name, place):
+    """Between two steps of an epoch, and (place 3) after the last one, while the watched samples are scored."""
+
+    def asked_in_third_epoch(epoch):
+        for number, group in enumerate(batches(epoch)):
+            if epoch == 2 and number == place:
+                raise stopping.Stopped
+            yield group
+
+    def asked_while_watching(scores, report):
+        if len(list((tmp_path / "cut/watched").iterdir())) == 3 and place == 3:
+            raise stopping.Stopped
+        return {"auc": roc_auc_score(LABELS, scores)}
+
+    whole = train(tmp_path / "whole", name, keep=2)
+    with pytest.raises(stopping.Stopped):
+        train(tmp_path / "cut", name, keep=2, feed=asked_in_third_epoch, describe=asked_while_watching)
+    lines = []
+    resumed = train(tmp_path / "cut", name, keep=2, say=lines.append)
+    assert lines == [f"resumed after epoch 2, step {place} of the next"]
+    assert resumed.step == whole.step and equal(whole.model, resumed.model)
+    assert all(np.array_equal(whole.curve[e], resumed.curve[e]) for e in range(1, EPOCHS + 1))
+    assert (tmp_path / "whole/metrics.jsonl").read_bytes() == (tmp_path / "cut/metrics.jsonl").read_bytes()
+
+
+def test_checkpoints_by_time_are_taken_within_an_epoch_and_change_no_bit(tmp_path):
+    def dies_in_fourth_epoch(epoch):
+        for number, group in enumerate(batches(epoch)):
+            if epoch == 3 and number == 2:
+                raise KeyboardInterrupt
+            yield group
+
+    often = {"checkpoint_minutes": 0.0, "checkpoint_every": EPOCHS}
+    whole = train(tmp_path / "whole", checkpoint_every=EPOCHS)
+    assert not (tmp_path / "whole/checkpoints").exists()  # six epochs of a moment are no ten minutes
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", feed=dies_in_fourth_epoch, **often)
+    lines = []
+    resumed = train(tmp_path / "cut", say=lines.append, **often)
+    assert lines == ["resumed after epoch 3, step 2 of the next"]
+    assert equal(whole.model, resumed.model)
     assert (tmp_path / "whole/metrics.jsonl").read_bytes() == (tmp_path / "cut/metrics.jsonl").read_bytes()
 
 

@@ -198,6 +198,18 @@ def test_a_group_is_read_anew_with_the_same_changes(pictures, network):
     assert len(everything) == 6 and len({batch.plan for batch in everything}) == 2
 
 
+@pytest.mark.parametrize("group", [1, 2])
+def test_an_epoch_from_its_middle_on_has_the_batches_and_changes_of_the_whole(pictures, network, group):
+    plans = record_plans(pictures, network, np_=2)
+    options = {"batch": 2, "seed": 3, "augmentation": Augmentation(flip=0.5, rotation=5, intensity=0.1)}
+    feed = pixel_batches(pictures, range(12), pictures.labels, plans, group=group, **options)
+    whole, rest = list(map(tuple, feed(1))), list(map(tuple, feed(1, 2)))
+    assert len(rest) == len(whole) - 2
+    for a, b in zip([x for g in whole[2:] for x in g], [x for g in rest for x in g], strict=True):
+        assert a.plan == b.plan and np.array_equal(a.inputs, b.inputs) and np.array_equal(a.ids, b.ids)
+    assert list(feed(1, len(whole))) == []
+
+
 def test_more_frozen_layers_than_there_are_is_an_error_that_counts_them(network):
     says = r"config.finetune.frozen is 7; vgg_m has 6 layers \(conv1 to fc6\), expected 0 to 6"
     with pytest.raises(UserError, match=says):

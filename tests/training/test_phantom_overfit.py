@@ -14,7 +14,8 @@ from mammojax.phantom.dicom import write_phantom_dicom
 from mammojax.phantom.screening_set import phantom_patient
 from mammojax.training.objectives import Auc, Logistic, WeightedLogistic
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import Batch, compiled_step, make_scorer, start
+from mammojax.training.scoring import make_scorer
+from mammojax.training.step import Batch, compiled_step, start
 
 OBJECTIVES = {
     "auc, buffers": Auc(),

@@ -21,7 +21,7 @@ class RandomPairs:
 
     count: int
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         positive, negative = (
             _drawn(scores, batch.where & (batch.labels == label), k, self.count)
@@ -46,7 +46,7 @@ class Handover:
 
     steps: int
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
         early, late = (loss.loss(scores, batch, state) for loss in (Logistic(), Auc(pairs="batch")))
         return jnp.where(state.step < self.steps, early, late)
 
@@ -59,7 +59,7 @@ class Anchored:
     """The AUC loss plus half the logistic loss of the negatives alone: their scores are pressed below zero, not only
     below the positives'."""
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
         negatives = batch.where & (batch.labels == 0)
         pressed = logistic_loss(scores, batch.labels, where=negatives)
         return Auc(pairs="batch").loss(scores, batch, state) + pressed / 2
@@ -73,7 +73,7 @@ class Lopsided:
     """The AUC loss whose gradient by the positives is as much smaller as they are fewer, as the logistic loss has it at
     its start: what is left of the difference is the offset."""
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
         share = state.counts[1] / state.counts[0]
         held = jax.lax.stop_gradient(scores)
         slowed = jnp.where(batch.labels == 1, held + share * (scores - held), scores)
@@ -88,7 +88,7 @@ class FreeOffset:
     """The logistic loss at the best offset of its scores, found in each step by Newton's method: fixes no offset either,
     and weighs the classes as the logistic loss does."""
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
         held, share = jax.lax.stop_gradient(scores), state.counts[1] / state.counts.sum()
         centre = jnp.sum(jnp.where(batch.where, held, 0)) / jnp.sum(batch.where)
         offset = jnp.log(share) - jnp.log1p(-share) - centre

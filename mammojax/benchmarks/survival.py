@@ -1,0 +1,178 @@
+"""Killed at random moments: what comes of a cross-validation, beside one that nobody disturbed.
+
+The work runs in forks of this process, which has loaded the modules once and starts no JAX of its own (a backend does not
+survive a fork). Patients' hashes are salted anew in every run directory and are left out of the comparison; everything
+else is compared to the byte.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mammojax.runs import stopping
+
+TABLE = ("cells.json", "folds.json", "predictions.csv", "table.json", "table.md")
+CELL = ("calibration.json", "metrics.jsonl", "model.safetensors", "predictions.csv", "selection.json")
+SALTED = ("patient", "breast")
+PHASES = (  # the first that is not finished when a process is killed
+    ("the films are made", "dicom/*/stage.json"),
+    ("prepare", "prepared/*/stage.json"),
+    ("scan", "representations/*/stage.json"),
+    ("train", "cells.json"),
+    ("evaluate", "report.html"),
+)
+
+
+@dataclass
+class Survival:
+    """What a soak has seen. differing: names of files whose bytes are not those of the undisturbed run."""
+
+    seconds: float = 0.0
+    starts: int = 0
+    phases: Counter = field(default_factory=Counter)
+    resumes: Counter = field(default_factory=Counter)
+    altered: Counter = field(default_factory=Counter)
+    codes: Counter = field(default_factory=Counter)
+    differing: list[str] = field(default_factory=list)
+
+
+def soak(
+    work: Callable[[Path, Callable[[str], None]], None],
+    folder: Path,
+    *,
+    kills: int,
+    processes: Sequence[int] = (1, 2),
+    seed: int = 0,
+    alter: float = 0.5,
+    say: Callable[[str], None],
+) -> Survival:
+    """Runs work(run directory, say) undisturbed and then, for each number of `processes`, killed `kills` times in all.
+
+    A kill is SIGKILL or, one in four, SIGTERM, at a random moment. alter: the share of kills after which a file of a
+    checkpoint, if there is one, is emptied, truncated, flipped or removed. A child whose work is done ends with 0.
+    """
+    draw, seen = random.Random(seed), Survival()
+    began = time.monotonic()
+    _end(_start(work, folder / "undisturbed"))
+    seen.seconds = time.monotonic() - began
+    say(f"undisturbed: {seen.seconds:.1f} s")
+    expected = contents(folder / "undisturbed")
+    for number in processes:
+        place = folder / f"by_{number}"
+        left, running, codes = kills // len(processes), [], []
+        while left or not codes:
+            running = [child for child in running if _alive(child)]
+            running += [_start(work, place) for _ in range(number - len(running))]
+            seen.starts += number
+            if not left:
+                codes = [_end(child) for child in running]
+                break
+            time.sleep(draw.uniform(0, seen.seconds * 1.2 / number))
+            seen.phases[_phase(place)] += 1
+            victim = running.pop(draw.randrange(len(running)))
+            os.kill(victim, signal.SIGTERM if draw.random() < 0.25 else signal.SIGKILL)
+            seen.codes[_end(victim)] += 1
+            left -= 1
+            if draw.random() < alter and number == 1:  # nobody reads it meanwhile
+                _alter(place, draw, seen)
+        if any(codes):
+            raise RuntimeError(f"undisturbed at last, {number} processes end with {codes}; see {place}.log")
+        found = contents(place)
+        differing = sorted(
+            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+        )
+        seen.differing += [f"{place.name}/{name}" for name in differing]
+        for line in place.with_suffix(".log").read_text().splitlines():
+            for words in (
+                "resumed after",
+                "are there already",
+                "is set aside",
+                "taking a part",
+                "is made again",
+            ):
+                seen.resumes[words] += words in line
+    return seen
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """{name: sha256} of all that a cross-validation leaves for its readers, without what is salted."""
+    paths = [folder / name for name in TABLE]
+    paths += sorted(p for p in folder.glob("cells/*/*") if p.name in CELL and ".damaged" not in p.parent.name)
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(_unsalted(p)).hexdigest()
+        for p in paths
+        if p.is_file()
+    }
+
+
+def _unsalted(path: Path) -> bytes:
+    if path.suffix != ".csv":
+        return path.read_bytes()
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    return repr([{k: v for k, v in row.items() if k not in SALTED} for row in rows]).encode()
+
+
+def _start(work: Callable, place: Path) -> int:
+    """Process number of a fork that does the work; what it says goes to the log beside `place`."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        log = os.open(place.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+
+        def say(line: str) -> None:
+            os.write(1, f"{os.getpid()}: {line}\n".encode())
+
+        stopping.listen(say=say)
+        work(place, say)
+        code = 0
+    except stopping.Stopped:
+        code = stopping.EXIT_CODE
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def _end(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _alive(child: int) -> bool:
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done and os.waitstatus_to_exitcode(status) not in (0, stopping.EXIT_CODE):
+        raise RuntimeError(f"a process that nobody killed ended with {os.waitstatus_to_exitcode(status)}")
+    return not done
+
+
+def _phase(place: Path) -> str:
+    return next((name for name, pattern in PHASES if not any(place.glob(pattern))), "done")
+
+
+def _alter(place: Path, draw: random.Random, seen: Survival) -> None:
+    """Damages one file of one checkpoint, if there is one."""
+    files = sorted(p for p in place.glob("cells/*/**/checkpoints/*/**/*") if p.is_file())
+    if not files:
+        return
+    path, how = draw.choice(files), draw.choice(("emptied", "truncated", "flipped", "removed"))
+    data = bytearray(path.read_bytes())
+    if how == "removed":
+        path.unlink()
+    else:
+        if how == "flipped" and data:
+            data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+        path.write_bytes({"emptied": b"", "truncated": bytes(data[:-1]), "flipped": bytes(data)}[how])
+    seen.altered[how] += 1

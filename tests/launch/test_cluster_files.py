@@ -1,0 +1,145 @@
+"""The ready files for clusters: they parse, they requeue on the program's own exit code, they pass on what they are given.
+
+srun, scontrol, gcloud and python are stand-ins that write down how they were called: no scheduler is at hand.
+"""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from program import ROOT
+
+from mammojax.runs.stopping import EXIT_CODE, GRACE
+
+SCRIPTS = ("slurm/train.sbatch", "slurm/array.sbatch", "tpu/run.sh", "local.sh")
+
+
+@pytest.fixture
+def calls(tmp_path):
+    """calls(script, *arguments, **codes) -> (the ended script, lines of what it called): codes by the program called."""
+
+    def stand_in(name, code):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\necho "{name} $CUDA_VISIBLE_DEVICES: $*" >>{tmp_path}/called\n{code}\n')
+        path.chmod(0o755)
+
+    def run(script, *arguments, environment=None, **codes):
+        for name in ("srun", "scontrol", "gcloud", "python", "taskset"):
+            stand_in(name, f"exit {codes.get(name, 0)}")
+        own = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "LOGS": str(tmp_path), "GPUS": "0"}
+        done = subprocess.run(
+            ["bash", ROOT / "launch" / script, *arguments],
+            env={**os.environ, **own, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        called = tmp_path / "called"
+        return done, called.read_text().splitlines() if called.is_file() else []
+
+    return run
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_are_sound(script):
+    assert subprocess.run(["bash", "-n", ROOT / "launch" / script]).returncode == 0
+    if shutil.which("shellcheck"):
+        found = subprocess.run(["shellcheck", ROOT / "launch" / script], capture_output=True, text=True)
+        assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.parametrize("code, requeued", [(0, False), (2, False), (EXIT_CODE, True), (137, False)])
+@pytest.mark.parametrize("script, first", [("slurm/train.sbatch", ["crossval"]), ("slurm/array.sbatch", [])])
+def test_a_slurm_job_is_requeued_when_it_was_asked_to_stop_and_only_then(
+    calls, script, first, code, requeued
+):
+    done, called = calls(script, *first, "--config=a b.py", srun=code, environment={"SLURM_JOB_ID": "17"})
+    assert done.returncode == code
+    assert called[0] == "srun : python -m launch.crossval --config=a b.py"
+    assert called[1:] == (["scontrol : requeue 17"] if requeued else [])
+
+
+@pytest.mark.parametrize("script", SCRIPTS[:2])
+def test_slurm_asks_to_stop_long_enough_before_it_kills(script):
+    lines = (ROOT / "launch" / script).read_text().splitlines()
+    options = dict(
+        line.removeprefix("#SBATCH --").partition("=")[::2] for line in lines if line.startswith("#SBATCH")
+    )
+    assert "requeue" in options and options["open-mode"] == "append"  # a requeued job keeps its log
+    name, _, seconds = options["signal"].partition("@")
+    assert name == "TERM" and int(seconds) > GRACE
+
+
+def test_a_kubernetes_job_goes_on_after_a_stop_and_fails_on_a_wrong_flag():
+    yaml = pytest.importorskip("yaml")
+    job = yaml.safe_load((ROOT / "launch/kubernetes/job.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    assert spec["completionMode"] == "Indexed" and spec["completions"] == spec["parallelism"]
+    (container,) = pod["containers"]
+    actions = {
+        code: rule["action"]
+        for rule in spec["podFailurePolicy"]["rules"]
+        if "onExitCodes" in rule and rule["onExitCodes"]["containerName"] == container["name"]
+        for code in rule["onExitCodes"]["values"]
+    }
+    assert actions == {EXIT_CODE: "Ignore", 2: "FailJob"}
+    assert pod["restartPolicy"] == "Never"  # podFailurePolicy needs it
+    assert pod["terminationGracePeriodSeconds"] > GRACE
+    assert container["command"] == ["python", "-m", "launch.crossval"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert set(mounts) == {volume["name"] for volume in pod["volumes"]}
+    from launch.config_file import split_flags
+
+    file, values, rest = split_flags(container["args"])
+    assert (ROOT / file).is_file() and not rest and values["run"].startswith(mounts["shared"])
+
+
+def test_every_host_of_a_tpu_gets_the_command_with_its_quotes(calls):
+    arguments = ("v5e-16", "crossval", "--config.crossval.arms='bce','auc'")
+    done, called = calls("tpu/run.sh", *arguments, environment={"ZONE": "here"})
+    assert done.returncode == 0, done.stderr
+    assert called[0].startswith("gcloud : compute tpus tpu-vm ssh v5e-16 --zone=here --worker=all --command=")
+    remote = called[0].partition("--command=")[2]
+    program = remote.partition("python -m ")[2].partition(";")[0]
+    assert shlex.split(program) == ["launch.crossval", arguments[2]]
+    done, _ = calls("tpu/run.sh", *arguments, environment={"ZONE": ""})
+    assert done.returncode != 0 and "the zone, such as" in done.stderr
+
+
+def test_processes_of_one_machine_get_a_gpu_each_in_turn(calls):
+    done, called = calls("local.sh", "3", "scan", "--config.seed=1", environment={"GPUS": "2"})
+    assert done.returncode == 0, done.stderr
+    assert sorted(line.partition(":")[0] for line in called) == ["taskset 0", "taskset 0", "taskset 1"]
+    assert all(line.endswith("python -m launch.scan --config.seed=1") for line in called)
+
+
+@pytest.mark.parametrize("code", [3, EXIT_CODE])
+def test_processes_of_one_machine_end_with_the_code_of_one_that_failed(calls, code):
+    done, _ = calls("local.sh", "2", "scan", taskset=code)
+    assert done.returncode == code and "process 1 ended with code" in done.stderr
+
+
+def test_a_wrong_number_of_processes_is_one_line(calls):
+    done, called = calls("local.sh", "none", "scan")
+    assert done.returncode == 2 and done.stderr == "error: none processes; expected a number from 1\n"
+    assert not called
+
+
+def test_a_request_to_stop_reaches_every_process_of_one_machine(tmp_path):
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\ntrap 'exit 75' TERM\n: >{tmp_path}/up.$$\nwhile :; do sleep 0.05; done\n")
+    program.chmod(0o755)
+    environment = {**os.environ, "PYTHON": str(program), "LOGS": str(tmp_path), "GPUS": "0"}
+    script = subprocess.Popen(["bash", ROOT / "launch/local.sh", "2", "scan"], env=environment,
+                              stderr=subprocess.DEVNULL)  # fmt: skip
+    until = time.monotonic() + 600
+    while len(list(tmp_path.glob("up.*"))) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    script.send_signal(signal.SIGTERM)
+    assert script.wait(timeout=600) == 75
