@@ -36,23 +36,21 @@ def eight():
     return told(program(devices=8))
 
 
-# float32 sums in another order, through twenty steps of Adam, which divides by what it sums
-NEAR = 2e-4
+# shares of the largest value: float32 sums in another order, through twenty steps of Adam (3e-7 seen)
+NEAR = 2e-5
 
 
-@pytest.mark.parametrize("name", ["buffer all", "buffer reservoir", "batch", "logistic", "weighted logistic"])
+@pytest.mark.parametrize("name", ["buffer all", "batch", "weighted logistic"])
 def test_eight_devices_give_the_losses_parameters_and_scores_of_one(eight, name):
     assert eight["devices"] == 8
     assert max(eight[name]) < NEAR
 
 
 def test_a_step_sums_over_the_devices_and_gathers_nothing(eight):
-    """Gradients and moments travel, and the batch of the buffers; neither maps nor stored scores."""
-    assert set(eight["collectives"]) == {"all-reduce"}
-    gradient = 4 * (5 * 16 + 16 + 16 + 1)
-    assert (
-        eight["collectives"]["all-reduce"] < gradient + 20_000
-    )  # tiled pairs; the buffers' 96 slots do not grow it
+    """Gradients travel, the 32 samples of the batch, and (tiled pairs) a device's scores around the ring; no maps."""
+    assert set(eight["collectives"]) == {"all-reduce", "collective-permute"}
+    gradient = 4 * (5 * 16 + 16 + 16 + 1)  # bytes; 928 in all seen
+    assert gradient < sum(eight["collectives"].values()) < gradient + 2000
 
 
 def test_two_real_processes_give_the_numbers_of_one(tmp_path):
@@ -62,4 +60,4 @@ def test_two_real_processes_give_the_numbers_of_one(tmp_path):
     both = [program(port, 2, k) for k in range(2)]
     for found in map(told, both):
         assert (found["processes"], found["devices"]) == (2, 2)
-        assert max(found["buffer all"] + found["logistic"]) < NEAR
+        assert max(found["buffer all"] + found["weighted logistic"]) < NEAR
