@@ -93,7 +93,7 @@ def brightest() -> types.ModuleType:
 class Squares(Logistic):
     """The squared distance to the label."""
 
-    def loss(self, scores, batch, state):
+    def loss(self, scores, batch, state, axis_name=None):
         return jnp.mean(jnp.square(scores - batch.labels), where=batch.where)
 
 
