@@ -40,6 +40,13 @@ def main(settings, arguments: list[str]) -> None:
     if not RUN.value:
         raise UserError("--run is empty; give a run directory, such as --run=runs/phantom")
     directory = Path(RUN.value)
+    for flag, given in (
+        ("arms", ARMS.value),
+        ("standardise", STANDARDISE.value != "train"),
+        ("weights", WEIGHTS.value),
+    ):
+        if given and settings is None:
+            raise UserError(f"--{flag} is for another set; give its config too: --on=CONFIG")
     if settings is not None:
         from mammojax.experiment.external import external
 

@@ -23,6 +23,7 @@ from mammojax.models.classifiers import classifier_module
 from mammojax.representations.bags import Bags
 from mammojax.representations.statistics import ChannelSums
 from mammojax.runs.share import Piece
+from mammojax.seeds import stream
 from mammojax.settings import Settings, to_mapping
 from mammojax.training.objectives import OBJECTIVES
 from mammojax.training.saved import arrays_of
@@ -36,13 +37,10 @@ class Experiment:
         self._mesh = inputs.mesh(settings)
         table = settings.crossval
         self._samples = sampling.samples(records, settings.data.sample)
-        self._partner, other = sampling.partner(records), sampling.other_view(records)
+        partner, other = sampling.partner(records), sampling.other_view(records)
         if table.control == "labels":
             exchanged = exchanged_labels(self._samples, seed=settings.seed)
             self._samples = dataclasses.replace(self._samples, labels=exchanged)
-        elif table.control == "partner":
-            self._partner = random_partner(records, self._partner, seed=settings.seed)
-        self._neighbours = inputs.neighbours(self._samples, self._partner, other)
         self.splits: list[Split] = [
             parts
             for repeat in range(table.repeats)
@@ -58,6 +56,13 @@ class Experiment:
         for parts in self.splits:
             for k in parts.held_out:
                 repeats[parts.repeat][self._samples.members[k]] = parts.fold
+        self._partners = [partner] * table.repeats
+        if table.control == "partner":
+            self._partners = [
+                random_partner(records, partner, folds, seed=stream(settings.seed, "repeat", repeat))
+                for repeat, folds in enumerate(repeats)
+            ]
+        self._neighbours = [inputs.neighbours(self._samples, found, other) for found in self._partners]
         save_folds(Path(settings.run) / "folds.json", records, repeats, seed=settings.seed)
         self._maps = inputs.MapsCache(RESIDENT, self._mesh)
         self._networks, self._represented, self._sums, self._features = {}, {}, {}, {}
@@ -103,7 +108,7 @@ class Experiment:
             use=use,
             rows=self._rows,
             labels=self._samples.labels,
-            neighbours=self._neighbours,
+            neighbours=self._neighbours[parts.repeat],
             seed=self._settings.seed,
             say=self._say,
         )
@@ -165,7 +170,7 @@ class Experiment:
             spatial=module.SPATIAL,
             mean=mean,
             deviation=deviation,
-            partner=self._partner if channels else None,
+            partner=self._partners[parts.repeat] if channels else None,
         )
         key = (made.key, module.SPATIAL, (parts.repeat, parts.fold) if channels else None)
         bags, maps = self._maps.bags(key, make)

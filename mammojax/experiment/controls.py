@@ -2,8 +2,8 @@
 
 - "labels": the labels are exchanged between patients, whole patients at a time. Honest folds give an AUC of 0.5 within its
   interval; more is a leak.
-- "partner": the other breast is that of a random other patient, of the same view where there is one. What a real partner
-  adds beyond that is the woman's own.
+- "partner": the other breast is that of a random other patient of the same fold, of the same view where there is one.
+  What a real partner adds beyond that is the woman's own.
 """
 
 import numpy as np
@@ -26,13 +26,14 @@ def exchanged_labels(samples: Samples, *, seed: int) -> np.ndarray:
     return labels
 
 
-def random_partner(records: RecordSet, partner: np.ndarray, *, seed: int) -> np.ndarray:
-    """int64[n]: where a record has a partner, a record of a random other patient, of the same view if there is one."""
+def random_partner(records: RecordSet, partner: np.ndarray, folds: np.ndarray, *, seed: int) -> np.ndarray:
+    """int64[n]: where a record has a partner, a record of a random other patient of its fold, of the same view if there is
+    one; none where a fold has one patient alone. folds: int[n]. Who is held out is read with others who are."""
     rng = np.random.default_rng(stream(seed, "control", "partner"))
     patients, views = records.patients, np.asarray([r.view for r in records.records])
     found = partner.copy()
     for i in np.flatnonzero(partner >= 0):
-        others = np.flatnonzero(patients != patients[i])
+        others = np.flatnonzero((patients != patients[i]) & (folds == folds[i]))
         alike = others[views[others] == views[i]]
-        found[i] = rng.choice(alike if len(alike) else others)
+        found[i] = rng.choice(alike if len(alike) else others) if len(others) else -1
     return found

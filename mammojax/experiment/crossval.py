@@ -21,7 +21,7 @@ from mammojax.experiment.fit import describe_cell
 from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.table import Entry, Table, write_table
 from mammojax.models.backbones import BACKBONES
-from mammojax.models.classifiers import CLASSIFIERS
+from mammojax.models.classifiers import CLASSIFIERS, classifier_module
 from mammojax.runs.environment import record_settings
 from mammojax.runs.share import Piece, shared
 from mammojax.settings import Settings, check_arms, check_names, notes, to_mapping
@@ -90,6 +90,12 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
                 f"the arm {arm.name} scores images, and config.data.sample is {settings.data.sample}; leave the arm out, "
                 f"or set config.data.sample=image"
             )
+        classifier = arm.settings.model.classifier
+        if settings.data.sample != "image" and classifier_module(classifier).SPATIAL:
+            raise UserError(
+                f"the classifier {classifier} of the arm {arm.name} reads the map of one image, and config.data.sample is "
+                f"{settings.data.sample}; set config.data.sample=image, or config.model.classifier=mil"
+            )
         if arm.is_finetuned:
             check_frozen(arm.settings.finetune.frozen, backbone_module(arm.settings.model.backbone).BACKBONE)
         inputs.network(arm.settings)  # weights that are absent are said before anything is prepared
@@ -142,7 +148,7 @@ def crossval(
         for cell in done:
             entries[cell.arm.name].append(Entry(cell.repeat, cell.fold, cell.folder.name))
         titles, colours = ({arm.name: getattr(arm, name) for arm in chosen} for name in ("title", "colour"))
-        write_table(Table(directory, entries, titles, colours, run.proposed))
+        write_table(Table(directory, entries, titles, colours, run.proposed, to_mapping(settings)))
     return run
 
 

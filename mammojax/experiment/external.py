@@ -91,7 +91,7 @@ def external(
         "reads_exams": [arm for arm, model in models.items() if model.reads_exams],
     }
     write_json(directory / FACTS_FILE, facts)
-    write_table(Table(directory, entries, titles, colours, proposed))
+    write_table(Table(directory, entries, titles, colours, proposed, to_mapping(on)))
     return directory
 
 

@@ -170,7 +170,7 @@ def cell(
 def _read_out(
     arm: Arm, network: Scored, parts: Split, neighbours: Neighbours
 ) -> tuple[Readout, np.ndarray, np.ndarray]:
-    """(read-out, of the out-of-fold scores, of the held-out scores). Partners are of the same patient, hence in one fold."""
+    """(read-out, of the out-of-fold scores, of the held-out scores). Partners are of one fold."""
     inside = _near(neighbours, parts.train)
     views = Readout(views=arm.settings.model.views == "mean")
     readout = readout_of(arm.settings.model, views(network.out_of_fold, *inside))

@@ -55,7 +55,8 @@ class Model:
             k: v for k, v in self._cells[0].items() if k not in ("readouts", "calibrations", "calibration")
         }
         for folder, facts in zip(folders, self._cells):
-            differing = [name for name, value in self.facts.items() if facts.get(name) != value]
+            # where the weights lay is no part of a model: their identity is
+            differing = [k for k, value in self.facts.items() if k != "weights" and facts.get(k) != value]
             if differing:
                 raise UserError(
                     f"{folder} is of another model: it differs in {', '.join(differing)}; choose one run"
@@ -94,7 +95,8 @@ class Model:
             for arrays in cell:
                 for name in sorted(arrays):
                     digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
-        return stages.key(facts=self._cells, arrays=digest.hexdigest())
+        cells = [{name: value for name, value in facts.items() if name != "weights"} for facts in self._cells]
+        return stages.key(facts=cells, arrays=digest.hexdigest())
 
     @property
     def reads_exams(self) -> bool:

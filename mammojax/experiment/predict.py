@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.special import expit
 
+from mammojax.datasets.patients import is_placeholder
 from mammojax.datasets.samples import Samples
 from mammojax.datasets.samples import other_view as other_views
 from mammojax.datasets.samples import partner as partners
@@ -113,8 +114,9 @@ def predict(
         odds = model.log_odds(evidence, samples, partner, (near.partner, near.other_view))
         for members, value in zip(samples, odds):
             for i in members:
-                others = {int(j) for j in (partner[i], other_view[i]) if j >= 0} | set(members) - {i}
-                with_ = "; ".join(files[usable[j]].name for j in sorted(others)) if model.reads_exams else ""
+                near_by = (partner[i], other_view[i]) if model.reads_exams else ()
+                others = {int(j) for j in near_by if j >= 0} | set(members) - {i}
+                with_ = "; ".join(files[usable[j]].name for j in sorted(others))
                 scores[usable[i]] = (float(value), with_)
     for i, (file, (facts_of, _)) in enumerate(zip(files, held)):
         row = (
@@ -204,11 +206,20 @@ def _keep(work: Path, digest: str, model: Model, found) -> None:
             "geometry": crop.geometry.to_json(),
             "warnings": "; ".join((*mammogram.warnings, *crop.warnings, *_scale(model, crop.image.shape[0]))),
         }
-        # the identity joins an exam's films here and is not written to the table
-        patient = hashlib.sha256(mammogram.patient.encode()).hexdigest()[:16] if mammogram.patient else ""
-        facts = {"reason": "", "row": row, "patient": patient, "shape": list(crop.image.shape)}
+        facts = {
+            "reason": "",
+            "row": row,
+            "patient": exam_of(mammogram.patient),
+            "shape": list(crop.image.shape),
+        }
     with writing(work / f"{digest}.json", "w") as file:
         json.dump(facts, file)
+
+
+def exam_of(patient: str) -> str:
+    """What joins the films of one exam, and is not written to the table: 16 hex digits of a patient's identifier, "" for
+    words that stand for nobody, as in preparation: they must not join different women."""
+    return "" if is_placeholder(patient) else hashlib.sha256(patient.encode()).hexdigest()[:16]
 
 
 def _scale(model: Model, rows: int) -> list[str]:

@@ -24,13 +24,15 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """arms: {name: its cells}, in the order of the table; titles and colours: {name: text}. proposed: an arm."""
+    """arms: {name: its cells}, in the order of the table; titles and colours: {name: text}. proposed: an arm. config: the
+    settings that made it; config.json may be a later start's."""
 
     directory: Path
     arms: dict[str, list[Entry]]
     titles: dict[str, str]
     colours: dict[str, str]
     proposed: str
+    config: dict
 
     def folders(self, arm: str) -> list[Path]:
         """The folders of an arm's cells. UserError for an arm that is not in the table."""
@@ -41,7 +43,7 @@ class Table:
 
 def write_table(table: Table) -> None:
     """Writes the index, whole or not at all."""
-    value = {name: getattr(table, name) for name in ("titles", "colours", "proposed")}
+    value = {name: getattr(table, name) for name in ("titles", "colours", "proposed", "config")}
     value["arms"] = [[arm, [asdict(entry) for entry in cells]] for arm, cells in table.arms.items()]
     write_json(table.directory / INDEX, value)
 
@@ -56,7 +58,7 @@ def read_table(directory: Path) -> Table:
     value = read_json(directory / INDEX)
     try:
         arms = {arm: [Entry(**entry) for entry in cells] for arm, cells in value["arms"]}
-        table = Table(directory, arms, value["titles"], value["colours"], value["proposed"])
+        table = Table(directory, arms, value["titles"], value["colours"], value["proposed"], value["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{directory / INDEX} is damaged; run launch.crossval again") from error
     for arm in table.arms:

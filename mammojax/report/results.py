@@ -40,6 +40,7 @@ def write_results(
     command: str,
     facts: Mapping[str, object],
     config: Mapping,
+    ledger: Sequence[accounts.Account],
     notes: Sequence[str] = NOTES,
     curves_of: Sequence[str] = (),
     pictures: Sequence[Picture] = (),
@@ -48,11 +49,11 @@ def write_results(
     mapped: str = "",
     findings: Sequence[Finding] = (),
 ) -> tuple[str, Path]:
-    """Writes all results of a run into `directory`, where its accounts.csv lies; table.md's text and the report's path.
+    """Writes all results of a run into `directory`; table.md's text and the report's path.
 
     cells: (arm, repeat, fold, folder) of every arm on every fold and repeat. titles, colours: of the arms by name. title,
     command: of the report, and what makes the run again. facts: what to say of the data, by name. config: what was asked
-    for, as a record. notes: sentences on how to read the numbers. curves_of: arms in the figure of training
+    for, as a record. ledger: the accounts of the set's files. notes: sentences on how to read the numbers. curves_of: arms in the figure of training
     curves; empty for the first ones. pictures: more of them, after those that are drawn here. acquisition:
     how the films were taken; adds the arm `FACTS`, which knows nothing else, and every arm within groups. films: held-out
     films of one repeat with the maps of the arm `mapped` (empty: the proposed one); adds where it looks. findings: of the caller's own, before these.
@@ -95,7 +96,6 @@ def write_results(
     curves, selected = training_curves(cells)
     shown = {arm: curves[arm] for arm in curves_of or list(curves)[:CURVES] if arm in curves}
     drawn = _drawn(directory / "figures", predictions, summary, (shown, selected), titles, colours)
-    ledger = accounts.read_accounts(directory)
     write_report(
         directory / "report.html",
         title=title,

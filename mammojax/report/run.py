@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mammojax import __version__
+from mammojax.datasets import accounts
 from mammojax.errors import UserError
 from mammojax.experiment.external import FACTS_FILE
 from mammojax.experiment.held_out import Reading, film_maps, prepared_of, scores_cells
@@ -15,6 +16,7 @@ from mammojax.report.results import NOTES, write_results
 from mammojax.report.where import films_of, needs_maps, panels
 from mammojax.runs import stages
 from mammojax.runs.files import read_json, read_sealed, sha256_of, write_sealed, writing
+from mammojax.runs.locks import locked
 
 FORM = 2  # raise when what is made of the same cells changes
 RESULTS, REPORT = "results.json", "report.html"
@@ -37,7 +39,7 @@ def evaluate(
     """
     directory = Path(directory)
     table = read_table(directory)
-    config = read_json(directory / "config.json")
+    config = table.config
     cells = [
         (arm, entry.repeat, entry.fold, folder)
         for arm, entries in table.arms.items()
@@ -49,10 +51,25 @@ def evaluate(
         config=config,
         version=[__version__, FORM],
     )
-    finished = _reused(directory, made_from)
-    if finished is not None:
-        say("the results are reused: table, figures and report are those of these cells")
-        return finished, directory / REPORT
+    if _reused(directory, made_from) is None:
+        with locked(directory / RESULTS, what="the table of this run", say=say):
+            if _reused(directory, made_from) is None:  # and not made by another process meanwhile
+                return _made(directory, table, config, cells, made_from, command=command, say=say)
+    say("the results are reused: table, figures and report are those of these cells")
+    return _reused(directory, made_from), directory / REPORT
+
+
+def _made(
+    directory: Path,
+    table: Table,
+    config: dict,
+    cells: list[Cell],
+    made_from: str,
+    *,
+    command: str,
+    say: Callable,
+) -> tuple[str, Path]:
+    """The results, written; what `evaluate` returns."""
     for name in {*WRITTEN, *(read_sealed(directory / RESULTS) or {"files": ()})["files"]}:
         (directory / name).unlink(missing_ok=True)  # an earlier table's may have no successor
     external = (directory / FACTS_FILE).is_file()
@@ -67,10 +84,15 @@ def evaluate(
         resamples=config["crossval"]["resamples"],
         command=command,
         config=config,
+        ledger=_ledger(directory, config, cells),
         **own(directory, table, cells, config),
         **_of_films(directory, table, cells, config, external, say),
     )
-    figures = [f"figures/{path.name}" for path in (directory / "figures").iterdir()]
+    figures = [
+        f"figures/{path.name}"
+        for path in (directory / "figures").iterdir()
+        if path.suffix in (".png", ".svg")
+    ]
     written = [name for name in (*WRITTEN, *figures) if (directory / name).is_file()]
     digests = {name: sha256_of(directory / name) for name in written}
     write_sealed(directory / RESULTS, {"made_from": made_from, "files": digests})
@@ -86,6 +108,13 @@ def _reused(directory: Path, made_from: str) -> str | None:
         if not (directory / name).is_file() or sha256_of(directory / name) != digest:
             return None
     return (directory / "table.md").read_text(encoding="utf-8")
+
+
+def _ledger(directory: Path, config: dict, cells: list[Cell]) -> list[accounts.Account]:
+    """The accounts of the set that the cells were made from; those in the run directory where that set is gone."""
+    root = directory.parents[1] if (directory / FACTS_FILE).is_file() else directory
+    records = prepared_of(Path(config["data"]["prepared"] or root / "prepared"), cells[0][3])
+    return accounts.read_accounts(directory if records is None else records.directory)
 
 
 def _of_films(
@@ -110,10 +139,11 @@ def _of_films(
         readings = [Reading(of_arm[0], tuple(root / "cells" / key for key in facts["models"][mapped]))]
     else:
         readings = [Reading(folder, (folder,)) for folder in of_arm]
+    representations = Path(config["scan"]["representations"] or root / "representations")
     try:
-        maps = film_maps(
-            readings, records, Path(config["scan"]["representations"] or root / "representations")
-        )
+        maps = film_maps(readings, records, representations)
+        if maps is None:
+            say(f"maps are left out: {representations} does not hold the representations any more")
         maps = list(maps or ())
     except UserError as error:
         say(f"maps are left out: {error}")

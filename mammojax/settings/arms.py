@@ -12,7 +12,8 @@ from mammojax.errors import UserError
 from mammojax.settings.check import checked, nearest, parsed, split_outside, unknown_field
 from mammojax.settings.leaves import leaves
 
-SHARED = ("run", "seed", "data", "mesh", "crossval", "arms")  # one for the whole table
+# one for the whole table: sections and single fields
+SHARED = ("run", "seed", "data", "mesh", "crossval", "arms", "training.inner")
 WORDS = ("base", "title", "colour")  # of an arm of one's own, beside its settings
 
 
@@ -38,11 +39,16 @@ def parse_arm(text: str) -> tuple[str, dict[str, Any]]:
     return name.strip(), overrides
 
 
+def is_shared(path: str) -> bool:
+    """Whether a field is one for the whole table."""
+    return path in SHARED or path.split(".")[0] in SHARED
+
+
 def _own(path: str):
     """The field that an arm overrides."""
     if path not in leaves():
         raise unknown_field(path)
-    if path.split(".")[0] in SHARED:
+    if is_shared(path):
         raise UserError(f"config.{path} is one for the whole table; no arm has its own")
     return leaves()[path]
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mammojax.errors import UserError
-from mammojax.settings.arms import SHARED
+from mammojax.settings.arms import is_shared
 from mammojax.settings.check import nearest
 from mammojax.settings.leaves import leaves, value_of
 from mammojax.settings.read import chosen_arm, own_settings
@@ -106,6 +106,22 @@ def check_arms(
                 f"config.finetune.epochs is 0, and the arm {name} is fine-tuned; give --config.finetune.epochs=1 or "
                 "more, or leave the arm out"
             )
+        differences = tree.model.contrast in ("channels", "both")
+        if name in finetuned and differences:
+            raise UserError(
+                f"the arm {name} is fine-tuned from the pixels of one film, and config.model.contrast="
+                f"{tree.model.contrast} needs the other breast's map; give config.model.contrast=none or score"
+            )
+        if name in finetuned and tree.training.batch == 0:
+            raise UserError(
+                f"the arm {name} is fine-tuned from networks that were trained in batches, and config.training.batch is 0; "
+                "give --config.training.batch=16"
+            )
+        if name in trained and differences and tree.scan.copies > 1:
+            raise UserError(
+                f"the arm {name} takes the difference to the other breast, whose film is not changed alike; give "
+                f"--config.scan.copies=1"
+            )
         own = own_settings(settings, name)
         for path, complaint in idle(tree, [tree]).items() if name in trained else ():
             if path in own:
@@ -188,7 +204,7 @@ def notes(settings: Settings, arms: Mapping[str, Settings]) -> list[str]:
         )
     for path, leaf in leaves().items():
         value = value_of(settings, path)
-        if path.split(".")[0] in SHARED or value == leaf.default:
+        if is_shared(path) or value == leaf.default:
             continue
         others = [
             name

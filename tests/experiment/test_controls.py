@@ -25,7 +25,11 @@ def test_a_random_partner_is_another_patient_of_the_same_view_and_only_where_the
     views = ["CC", "MLO"] * 20
     records = SimpleNamespace(patients=PATIENTS, records=[SimpleNamespace(view=v) for v in views])
     partner = np.where(np.arange(40) % 4 < 2, np.arange(40) + 2, -1)
-    found = random_partner(records, partner, seed=0)
+    folds = PATIENTS % 3
+    found = random_partner(records, partner, folds, seed=0)
     assert np.array_equal(found < 0, partner < 0)
     for i in np.flatnonzero(found >= 0):
         assert PATIENTS[found[i]] != PATIENTS[i] and views[found[i]] == views[i]
+        assert folds[found[i]] == folds[i]  # a read-out finds partners among those who are held out with it
+    alone = random_partner(records, partner, PATIENTS, seed=0)
+    assert (alone < 0).all()

@@ -5,7 +5,7 @@ import pytest
 
 from mammojax.experiment.held_out import Reading, film_maps, prepared_of
 from mammojax.experiment.model import Model
-from mammojax.experiment.predict import cell_maps, files_of, predict
+from mammojax.experiment.predict import cell_maps, exam_of, files_of, predict
 from mammojax.experiment.table import read_table
 from mammojax.images.geometry import Geometry
 
@@ -74,3 +74,11 @@ def test_arms_without_cell_scores_have_no_maps(finished_run, maps):
     folders = read_table(finished_run.directory).folders("resize224_svm")
     readings = [Reading(folder, (folder,)) for folder in folders]
     assert film_maps(readings, records, finished_run.directory / "representations") is None
+
+
+@pytest.mark.parametrize(
+    "nobody", ["", "0", "000", "Anonymous^Patient", "DE-IDENTIFIED", "REDACTED", "xxx", "---"]
+)
+def test_words_for_nobody_join_no_films_to_an_exam(nobody):
+    assert exam_of(nobody) == ""
+    assert exam_of("4711") == exam_of("4711") != exam_of("4712") != ""

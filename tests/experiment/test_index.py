@@ -20,7 +20,7 @@ def cell(directory, name):
 @pytest.fixture
 def table(tmp_path):
     arms = {arm: [Entry(0, fold, cell(tmp_path, f"{arm} {fold}")) for fold in range(2)] for arm in ("b", "a")}
-    made = Table(tmp_path, arms, {"b": "B", "a": "A"}, {"b": "#000", "a": "#fff"}, "a")
+    made = Table(tmp_path, arms, {"b": "B", "a": "A"}, {"b": "#000", "a": "#fff"}, "a", {"seed": 0})
     write_table(made)
     return made
 

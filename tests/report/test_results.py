@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from studies import study
 
-from mammojax.datasets.accounts import Account, write_accounts
+from mammojax.datasets.accounts import Account, read_accounts, write_accounts
 from mammojax.errors import UserError
 from mammojax.evaluation.localisation import Film
 from mammojax.experiment.predictions import COLUMNS
@@ -151,6 +151,7 @@ def test_a_run_leaves_table_figures_and_a_report_that_name_no_file(tmp_path):
         "command": "again",
         "facts": {"Data set": "made up"},
         "config": {"seed": 0},
+        "ledger": read_accounts(tmp_path),
         "pictures": [extra],
         "acquisition": Acquisition(("spacing",), rng.normal(size=(192, 1)), ["A", "B"] * 96),
         "films": [lucky_film(rng, k) for k in range(20)],
@@ -182,4 +183,4 @@ def test_a_proposed_arm_that_is_not_in_the_table_is_refused(tmp_path):
     made = cells(tmp_path, repeats=1)
     with pytest.raises(UserError, match="proposed arm is 'own', expected one of bce, auc"):
         write_results(tmp_path, made, titles=TITLES, colours=COLOURS, proposed="own", seed=0, resamples=5, title="",
-                      command="", facts={}, config={})  # fmt: skip
+                      command="", facts={}, config={}, ledger=[])  # fmt: skip

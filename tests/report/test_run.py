@@ -54,6 +54,21 @@ def test_without_its_films_a_run_still_has_its_table_and_says_what_is_left_out(e
     )
 
 
+def test_a_later_start_in_the_same_folder_does_not_lend_its_settings_to_these_cells(evaluated, tmp_path):
+    """A crossval of other labels and folds was begun there and killed: config.json and accounts.csv are its own."""
+    directory, table, _ = evaluated
+    copy = shutil.copytree(directory, tmp_path / "copy", ignore=shutil.ignore_patterns("table.md"))
+    config = json.loads((copy / "config.json").read_text())
+    config["seed"] += 1
+    config["crossval"]["folds"], config["data"]["labels"] = 9, "abnormal"
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "accounts.csv").write_text((copy / "accounts.csv").read_text().splitlines()[0] + "\n")
+    again, report = evaluate(copy, command="again")
+    assert again == table
+    assert "9-fold" not in report.read_text(encoding="utf-8")
+    assert "0 found" not in report.read_text(encoding="utf-8")
+
+
 def test_another_set_gets_the_same_table_with_the_drift_of_the_calibration(finished_run, few_films):
     directory = external(finished_run.directory, few_films(1, patients=4), say=lambda line: None)
     table, report = evaluate(directory, command="again")

@@ -1,0 +1,29 @@
+"""What cannot be trained is one line before anything is prepared."""
+
+import pytest
+
+from mammojax.errors import UserError
+from mammojax.experiment.crossval import checked
+from mammojax.settings import Settings, with_overrides
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"crossval.arms": ("bce",), "data.sample": "breast"}, "reads the map of one image, and config.data.sample is breast"),
+        ({"crossval.arms": ("auc:training.inner=8",)}, "config.training.inner is one for the whole table"),
+        ({"crossval.arms": ("breasts_bce",), "scan.copies": 3}, "whose film is not changed alike"),
+        (
+            {"crossval.arms": ("auc", "auc_finetuned"), "model.contrast": "channels", "finetune.epochs": 1},
+            "is fine-tuned from the pixels of one film",
+        ),
+        (
+            {"crossval.arms": ("auc", "auc_finetuned"), "training.batch": 0, "finetune.epochs": 1},
+            "trained in batches, and config.training.batch is 0",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_said(changes, says):
+    with pytest.raises(UserError, match=says) as error:
+        checked(with_overrides(Settings(), changes))
+    assert "\n" not in str(error.value)
