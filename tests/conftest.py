@@ -1,7 +1,9 @@
 """What all tests share: where the real pictures lie when they are at hand, and a network that costs little."""
 
 import copy
+import gc
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,15 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_this_file():
+    """A worker holds the compiled programs of one file of tests: those of all files took gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,115 @@
+"""Compiles what the launchers run for TPUs that nobody has here: does a job fit before it queues?
+
+Compiles the loss over all chips of a topology, and on one chip the scan and a training step of either stage; prints what each
+needs of a chip's memory, what it sends, and the least time that it can take by operations and bytes. Needs the package
+libtpu, and no device: pip install libtpu. Minutes of CPU time a program.
+
+Examples:
+  python -m launch.compile --topology=v5e:2x2
+  python -m launch.compile --topology=v5e:4x4 --crop=4084,3328 --batch=4 --precision=bfloat16 --part=scan
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from absl import flags
+
+from launch import command_line
+from launch.command_line import say
+
+PARTS = ("loss", "scan", "stage_one", "stage_two")
+
+if __name__ == "__main__":
+    TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "generation and shape of the slice")
+    PART = flags.DEFINE_list("part", list(PARTS), "which programs")
+    BACKBONE = flags.DEFINE_string("backbone", "efficientnet_lite0", "the scanning network")
+    TAP = flags.DEFINE_string("tap", "", "its tap; empty: its default")
+    CROP = flags.DEFINE_list("crop", ["1024", "832"], "rows,columns of a film's crop, pixels")
+    NP = flags.DEFINE_integer("np", 15, "cells of the map along each axis", lower_bound=1, upper_bound=256)
+    BATCH = flags.DEFINE_integer("batch", 1, "images a step on a chip", lower_bound=1)
+    SAMPLES = flags.DEFINE_integer(
+        "samples", 8192, "images of the training set, scores of the loss", lower_bound=2
+    )
+    PRECISION = flags.DEFINE_enum(
+        "precision", "float32", ["float32", "bfloat16"], "of the scanning network's products"
+    )
+
+
+def find_compiler() -> None:
+    """Points JAX to libtpu's compiler. UserError without the package."""
+    from mammojax.errors import UserError
+
+    spec = importlib.util.find_spec("libtpu")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("the package libtpu is absent; pip install libtpu (700 MB; no TPU is needed)")
+    os.environ.setdefault("TPU_LIBRARY_PATH", str(Path(spec.submodule_search_locations[0]) / "libtpu.so"))
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ["JAX_PLATFORMS"] = "cpu"  # of what is computed here
+
+
+def main(arguments: list[str]) -> None:
+    from mammojax.errors import UserError
+
+    command_line.no_arguments(arguments)
+    if len(CROP.value) != 2 or not all(side.isdecimal() and int(side) for side in CROP.value):
+        raise UserError(
+            f"--crop is {','.join(CROP.value)!r}; expected rows,columns in pixels, such as 4084,3328"
+        )
+    unknown = [part for part in PART.value if part not in PARTS]
+    if unknown:
+        raise UserError(f"--part: unknown {unknown[0]!r}; choose from {', '.join(PARTS)}")
+    find_compiler()
+
+    from mammojax.benchmarks import ahead_of_time
+    from mammojax.benchmarks.tables import bytes_text
+    from mammojax.models.scanning import load_backbone
+
+    chip = ahead_of_time.chip_of(TOPOLOGY.value)
+    devices = ahead_of_time.devices_of(TOPOLOGY.value)
+    network = load_backbone(BACKBONE.value, tap=TAP.value or None)
+    say(f"{TOPOLOGY.value}: {len(devices)} chips of {bytes_text(chip.memory)}")
+    listed = ahead_of_time.programs(
+        devices,
+        network,
+        crop=(int(CROP.value[0]), int(CROP.value[1])),
+        cells=NP.value,
+        batch=BATCH.value,
+        samples=SAMPLES.value,
+        precision=PRECISION.value,
+    )
+    failed = 0
+    for part, (name, lower) in zip(PARTS, listed):
+        if part not in PART.value:
+            continue
+        found = ahead_of_time.compiled(name, lower)
+        say(
+            f"\n{name}: compiled in {found.seconds:.0f} s"
+            if not found.failure
+            else f"\n{name}: does not compile"
+        )
+        if found.failure:
+            failed += 1
+            say(f"  {found.failure}")
+            continue
+        fits = "fits" if found.memory < chip.memory else "does NOT fit"
+        least, by = found.bound(chip)
+        moved = (
+            ", ".join(f"{kind} {bytes_text(size)}" for kind, size in found.collectives.items()) or "nothing"
+        )
+        kinds = ", ".join(f"{count} in {kind}" for kind, count in sorted(found.products.items())) or "none"
+        say(f"  memory a chip: {bytes_text(found.memory)}, {fits}")
+        say(f"  sent: {moved}")
+        say(f"  products by the type of their results: {kinds}; float64: {'LEFT' if found.wide else 'none'}")
+        say(
+            f"  {found.operations / 1e9:.4g} GFLOP, {bytes_text(found.bytes)} from memory: at least {least * 1e3:.3g} ms, "
+            f"bound by {by} (at the bfloat16 peak; a float32 product takes several passes)"
+        )
+    if failed:
+        raise UserError(
+            f"{failed} of {len(PART.value)} programs do not compile for {TOPOLOGY.value}; see above"
+        )
+
+
+if __name__ == "__main__":
+    command_line.run(main)

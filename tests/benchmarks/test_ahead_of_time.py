@@ -1,0 +1,69 @@
+"""What is read from compiled programs, on programs whose needs are known; and the launcher's one-line errors."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from program import error_line, run
+
+from mammojax.benchmarks.ahead_of_time import CHIPS, Compiled, chip_of, compiled, products, sent
+from mammojax.errors import UserError
+
+
+def test_a_product_says_its_operations_its_memory_and_its_type():
+    def lower():
+        shape = jax.ShapeDtypeStruct((64, 64), jnp.float32)
+        return jax.jit(lambda a, b: a @ b).lower(shape, shape)
+
+    found = compiled("product", lower)
+    assert not found.failure and not found.wide and found.collectives == {}
+    assert found.operations == pytest.approx(2 * 64**3, rel=0.01)
+    assert found.memory >= 3 * 64 * 64 * 4  # two arguments and the result
+
+
+def test_what_does_not_compile_says_why_in_one_line():
+    def lower():
+        return jax.jit(lambda a: a @ a).lower(jax.ShapeDtypeStruct((3, 4), jnp.float32))
+
+    found = compiled("wrong", lower)
+    assert "dot_general" in found.failure and "\n" not in found.failure
+
+
+def test_bytes_that_travel_are_those_of_the_shapes():
+    text = """
+  %all-reduce.1 = (f32[8,4]{1,0}, f32[]) all-reduce(%a, %b), channel_id=1
+  %ag = bf16[16]{0} all-gather-start(%c), dimensions={0}
+  %agd = bf16[16]{0} all-gather-done(%ag)
+  %add = f32[8]{0} add(%d, %e)
+"""
+    assert sent(text) == {"all-reduce": 8 * 4 * 4 + 4, "all-gather": 32}
+
+
+def test_products_are_counted_by_their_type():
+    text = (
+        "%a = f32[8,4]{1,0:T(8,128)} convolution(%x, %y)\n%b = bf16[4]{0} dot(%x, %y)\n%c = f32[] add(%x, %y)"
+    )
+    assert products(text) == {"f32": 1, "bf16": 1}
+
+
+def test_the_slower_of_operations_and_memory_bounds_a_run():
+    chip = CHIPS["v5e"]
+    assert Compiled("", operations=197e12, bytes=1.0).bound(chip) == (1.0, "operations")
+    assert Compiled("", operations=1.0, bytes=2 * 819e9).bound(chip) == (2.0, "memory")
+
+
+@pytest.mark.parametrize("topology", ["v5e", "v9:2x2", "v5e:2by2", ""])
+def test_a_topology_that_is_none_names_the_known_ones(topology):
+    with pytest.raises(UserError, match="expected a generation and its shape, such as v5e:4x4"):
+        chip_of(topology)
+
+
+def test_wrong_flags_are_one_line():
+    assert "--crop is '4084'" in error_line(run("launch.compile", "--crop=4084"))
+    assert "--part: unknown 'all'" in error_line(run("launch.compile", "--part=all"))
+
+
+@pytest.mark.slow
+def test_a_step_compiles_for_a_slice_that_nobody_has_here():
+    pytest.importorskip("libtpu", reason="no compiler for TPUs")
+    done = run("launch.compile", "--part=stage_one", "--topology=v5e:2x2")
+    assert done.returncode == 0 and "float64: none" in done.stdout and "fits" in done.stdout
