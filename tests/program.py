@@ -41,7 +41,7 @@ def _main(module: str, arguments: list[str], cwd: str, streams: list[Path], envi
     os.environ.clear()
     os.environ.update(environment, PYTHONPATH=str(ROOT), JAX_PLATFORMS="cpu")
     os.chdir(cwd)
-    sys.path.insert(0, str(ROOT))
+    sys.path[:0] = [cwd, str(ROOT)]  # as `python -m` has it
     sys.argv = [module, *arguments]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

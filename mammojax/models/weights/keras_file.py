@@ -28,9 +28,7 @@ def read_keras_file(path: Path, shapes: dict[str, tuple[int, ...]]) -> Layers:
     try:
         import h5py
     except ImportError as error:
-        raise UserError(
-            'reading Keras files needs h5py; install it with pip install "mammojax[keras]"'
-        ) from error
+        raise UserError("reading Keras files needs h5py; install it with pip install h5py") from error
 
     layers: Layers = {}
 
