@@ -24,7 +24,7 @@ def convert(backbone, source, out, **options):
 @pytest.fixture(scope="module")
 def keras_file(tmp_path_factory):
     """Keras' VGG-16 without its head: the published shapes, random numbers."""
-    h5py = pytest.importorskip("h5py", reason="h5py is not installed (pip install mammojax[keras])")
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed (pip install h5py)")
     path = tmp_path_factory.mktemp("keras") / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
     with h5py.File(path, "w") as file:
         for name, layer in random_layers(vgg_16.SHAPES, 7).items():

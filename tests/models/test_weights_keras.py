@@ -6,7 +6,7 @@ import pytest
 from mammojax.errors import UserError
 from mammojax.models.backbones import vgg_16
 
-h5py = pytest.importorskip("h5py", reason="h5py is not installed (pip install mammojax[keras])")
+h5py = pytest.importorskip("h5py", reason="h5py is not installed (pip install h5py)")
 
 WIDTHS = {1: (3, 4, 4), 2: (4, 5, 5), 3: (5, 6, 6, 6), 4: (6, 7, 7, 7), 5: (7, 8, 8, 8)}
 SHAPES = {
