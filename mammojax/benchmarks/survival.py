@@ -8,6 +8,7 @@ else is compared to the byte.
 import csv
 import hashlib
 import io
+import json
 import os
 import random
 import signal
@@ -104,7 +105,7 @@ def soak(
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """{name: sha256} of all that a cross-validation leaves for its readers, without what is salted."""
+    """{name: sha256} of all that a cross-validation leaves for its readers, without what is salted or names the place."""
     paths = [folder / name for name in TABLE]
     paths += sorted(p for p in folder.glob("cells/*/*") if p.name in CELL and ".damaged" not in p.parent.name)
     return {
@@ -115,6 +116,8 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def _unsalted(path: Path) -> bytes:
+    if path.name == "cells.json":  # the settings beside the index name the run directory itself
+        return repr({k: v for k, v in json.loads(path.read_bytes()).items() if k != "config"}).encode()
     if path.suffix != ".csv":
         return path.read_bytes()
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
