@@ -16,3 +16,18 @@ def get_config() -> config_dict.ConfigDict:
     return config_dict.ConfigDict(
         defaults(), type_safe=False
     )  # the settings check every type, and say it better
+
+
+def whole_table(name: str, labels: str, *, repeats: int = 1) -> config_dict.ConfigDict:
+    """Of a real data set: the paper's arms beside the program's own."""
+    config = get_config()
+    config.run = f"runs/{name}"
+    config.data.name = name
+    config.data.labels = labels
+    config.training.epochs = 10
+    config.training.inner = 2
+    config.crossval.repeats = repeats
+    config.crossval.arms = (
+        "resize224_svm", "bce", "auc", "pooled_bce", "cells_bce", "cells_auc", "breasts_bce", "exam_bce",
+    )  # fmt: skip
+    return config

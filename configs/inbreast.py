@@ -12,14 +12,4 @@ from configs import default
 
 
 def get_config():
-    config = default.get_config()
-    config.run = "runs/inbreast"
-    config.data.name = "inbreast"
-    config.data.labels = "birads_4_vs_2"
-    config.training.epochs = 10
-    config.training.inner = 2
-    config.crossval.repeats = 5
-    config.crossval.arms = (
-        "resize224_svm", "bce", "auc", "pooled_bce", "cells_bce", "cells_auc", "breasts_bce", "exam_bce",
-    )  # fmt: skip
-    return config
+    return default.whole_table("inbreast", "birads_4_vs_2", repeats=5)

@@ -10,14 +10,4 @@ from configs import default
 
 
 def get_config():
-    config = default.get_config()
-    config.run = "runs/mias"
-    config.data.name = "mias"
-    config.data.labels = "abnormal"
-    config.training.epochs = 10
-    config.training.inner = 2
-    config.crossval.repeats = 5
-    config.crossval.arms = (
-        "resize224_svm", "bce", "auc", "pooled_bce", "cells_bce", "cells_auc", "breasts_bce", "exam_bce",
-    )  # fmt: skip
-    return config
+    return default.whole_table("mias", "abnormal", repeats=5)

@@ -10,20 +10,4 @@ from configs import default
 
 
 def get_config():
-    config = default.get_config()
-    config.run = "runs/rsna"
-    config.data.name = "rsna"
-    config.data.labels = "malignant"
-    config.training.epochs = 10
-    config.training.inner = 2
-    config.crossval.arms = (
-        "resize224_svm",
-        "bce",
-        "auc",
-        "pooled_bce",
-        "cells_bce",
-        "cells_auc",
-        "breasts_bce",
-        "exam_bce",
-    )
-    return config
+    return default.whole_table("rsna", "malignant")
