@@ -51,12 +51,14 @@ def evaluate(
         config=config,
         version=[__version__, FORM],
     )
-    if _reused(directory, made_from) is None:
+    finished = _reused(directory, made_from)
+    if finished is None:
         with locked(directory / RESULTS, what="the table of this run", say=say):
-            if _reused(directory, made_from) is None:  # and not made by another process meanwhile
+            finished = _reused(directory, made_from)  # another process may have made it meanwhile
+            if finished is None:
                 return _made(directory, table, config, cells, made_from, command=command, say=say)
     say("the results are reused: table, figures and report are those of these cells")
-    return _reused(directory, made_from), directory / REPORT
+    return finished, directory / REPORT
 
 
 def _made(
@@ -132,6 +134,9 @@ def _of_films(
     facts = read_json(directory / FACTS_FILE) if external else {}
     of_cells = facts.get("scores_cells") or [arm for arm, _, _, folder in cells if scores_cells(folder)]
     if not of_cells or not needs_maps(records):
+        return found
+    if config["crossval"]["control"] == "partner":
+        say("maps are left out: this control read every film beside another woman's")
         return found
     mapped = table.proposed if table.proposed in of_cells else of_cells[-1]
     of_arm = [folder for arm, repeat, _, folder in cells if arm == mapped and repeat == 0]
