@@ -1,8 +1,10 @@
 """What all tests share: where the real pictures lie when they are at hand, and a network that costs little."""
 
 import copy
+import dataclasses
 import gc
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,7 +144,15 @@ def few_films(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished_run(few_films):
-    """The `crossval.Run` of such a set, made in this process."""
+    """The `crossval.Run` of such a set, made in this process and read by several files of tests: write into `own_run`."""
     from mammojax.experiment import crossval
 
     return crossval(few_films(0), say=lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def own_run(finished_run, tmp_path_factory):
+    """A copy of it in which one file of tests may write; the films stay where they are."""
+    directory = shutil.copytree(finished_run.directory, tmp_path_factory.mktemp("own") / "run")
+    settings = dataclasses.replace(finished_run.settings, run=str(directory))
+    return dataclasses.replace(finished_run, settings=settings)

@@ -27,15 +27,15 @@ def other(few_films):
 
 
 @pytest.fixture(scope="module")
-def tested(finished_run, other):
+def tested(own_run, other):
     said = []
-    return external(finished_run.directory, other, say=said.append), said
+    return external(own_run.directory, other, say=said.append), said
 
 
-def test_a_record_scores_as_its_file_does_with_all_films_of_the_exam(finished_run, tested, other, tmp_path):
+def test_a_record_scores_as_its_file_does_with_all_films_of_the_exam(own_run, tested, other, tmp_path):
     directory, _ = tested
     (folder,) = [p for p in Path(other.data.source).iterdir() if p.is_dir() and not p.name.startswith(".")]
-    table = read_table(finished_run.directory)
+    table = read_table(own_run.directory)
     for arm in ("resize224_svm", "exam_bce"):
         model = Model(table.folders(arm))
         found = {
@@ -48,33 +48,33 @@ def test_a_record_scores_as_its_file_does_with_all_films_of_the_exam(finished_ru
             assert score == pytest.approx(found[name], rel=1e-4, abs=1e-4)
 
 
-def test_the_same_command_reads_nothing_anew(finished_run, tested, other):
+def test_the_same_command_reads_nothing_anew(own_run, tested, other):
     directory, said = tested
     before = (directory / "cells.json").read_bytes()
     assert not any("exam_bce" in line and "is reused" in line for line in said)
     again = []
-    assert external(finished_run.directory, other, say=again.append) == directory
+    assert external(own_run.directory, other, say=again.append) == directory
     assert sum("is reused" in line for line in again) >= 1 + 3  # the prepared set and a cell an arm
     assert not any("take" in line and "MB" in line for line in again)
     assert (directory / "cells.json").read_bytes() == before
 
 
 def test_own_standardisation_takes_the_tissue_cells_of_the_other_set_without_labels(
-    finished_run, other, tested
+    own_run, other, tested
 ):
     said = []
     directory = external(
-        finished_run.directory, other, arms=["cells_bce"], standardise="own", say=said.append
+        own_run.directory, other, arms=["cells_bce"], standardise="own", say=said.append
     )
     assert any("this set's own tissue cells, without labels (--standardise=own)" in line for line in said)
     own, trained = rows(directory, "cells_bce"), rows(tested[0], "cells_bce")
     assert directory != tested[0] and max(abs(own[name] - trained[name]) for name in own) > 1e-3
     # the reference: top cells of the standardised map in float64, from the cache and each network's kernel
-    model = Model(read_table(finished_run.directory).folders("cells_bce"))
+    model = Model(read_table(own_run.directory).folders("cells_bce"))
     (cell,) = read_table(directory).folders("cells_bce")
-    records = prepared_of(finished_run.directory / "prepared", cell)
+    records = prepared_of(own_run.directory / "prepared", cell)
     quiet = {"say": lambda line: None, "track": lambda it, **_: it}
-    made = scanned(model, records, finished_run.directory / "representations", **quiet)
+    made = scanned(model, records, own_run.directory / "representations", **quiet)
     cells = [made.read(i)[made.tissue(i)].astype(float) for i in range(len(made))]
     every = np.concatenate(cells)
     for i in (0, 5):
@@ -87,10 +87,10 @@ def test_own_standardisation_takes_the_tissue_cells_of_the_other_set_without_lab
         assert own[records.records[i].record] == pytest.approx(np.mean(odds), rel=1e-3, abs=1e-3)
 
 
-def test_what_cannot_be_tested_is_one_line(finished_run, other):
+def test_what_cannot_be_tested_is_one_line(own_run, other):
     with pytest.raises(
         UserError, match="has no arm 'absent'; its table has resize224_svm, exam_bce, cells_bce"
     ):
-        external(finished_run.directory, other, arms=["absent"], say=lambda line: None)
+        external(own_run.directory, other, arms=["absent"], say=lambda line: None)
     with pytest.raises(UserError, match="holds no finished cross-validation"):
         external(Path(other.run), other, say=lambda line: None)

@@ -11,11 +11,11 @@ from mammojax.report.run import evaluate
 
 
 @pytest.fixture(scope="module")
-def evaluated(finished_run):
+def evaluated(own_run):
     said = []
-    table, report = evaluate(finished_run.directory, command="again", say=said.append)
+    table, report = evaluate(own_run.directory, command="again", say=said.append)
     assert not said
-    return finished_run.directory, table, report.read_text(encoding="utf-8")
+    return own_run.directory, table, report.read_text(encoding="utf-8")
 
 
 def test_a_run_says_where_it_looks_against_chance(evaluated):
@@ -69,8 +69,8 @@ def test_a_later_start_in_the_same_folder_does_not_lend_its_settings_to_these_ce
     assert "0 found" not in report.read_text(encoding="utf-8")
 
 
-def test_another_set_gets_the_same_table_with_the_drift_of_the_calibration(finished_run, few_films):
-    directory = external(finished_run.directory, few_films(1, patients=4), say=lambda line: None)
+def test_another_set_gets_the_same_table_with_the_drift_of_the_calibration(own_run, few_films):
+    directory = external(own_run.directory, few_films(1, patients=4), say=lambda line: None)
     table, report = evaluate(directory, command="again")
     value = json.loads((directory / "table.json").read_text())
     assert set(value["arms"]) == {"resize224_svm", "exam_bce", "cells_bce"}
