@@ -59,13 +59,9 @@ def test_the_same_command_reads_nothing_anew(own_run, tested, other):
     assert (directory / "cells.json").read_bytes() == before
 
 
-def test_own_standardisation_takes_the_tissue_cells_of_the_other_set_without_labels(
-    own_run, other, tested
-):
+def test_own_standardisation_takes_the_tissue_cells_of_the_other_set_without_labels(own_run, other, tested):
     said = []
-    directory = external(
-        own_run.directory, other, arms=["cells_bce"], standardise="own", say=said.append
-    )
+    directory = external(own_run.directory, other, arms=["cells_bce"], standardise="own", say=said.append)
     assert any("this set's own tissue cells, without labels (--standardise=own)" in line for line in said)
     own, trained = rows(directory, "cells_bce"), rows(tested[0], "cells_bce")
     assert directory != tested[0] and max(abs(own[name] - trained[name]) for name in own) > 1e-3
