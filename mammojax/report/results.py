@@ -12,6 +12,7 @@ from mammojax.report import figures
 from mammojax.report.collect import Cell, collect, training_curves
 from mammojax.report.findings import Acquisition, Finding, pointing, shortcuts
 from mammojax.report.html import Picture, write_report
+from mammojax.report.inside import chosen_inside
 from mammojax.report.summary import Summary, summarise
 from mammojax.report.table import counted, table_json, table_markdown
 from mammojax.runs.environment import environment
@@ -66,6 +67,7 @@ def write_results(
             f"the proposed arm is {proposed!r}, expected one of {', '.join(predictions)}; set config.crossval.proposed"
         )
     findings, more = [*findings], []
+    inside = chosen_inside(cells, titles)
     if acquisition is not None:
         predictions[FACTS] = facts_alone(acquisition.facts, next(iter(predictions.values())))
         titles = {**titles, FACTS: f"Acquisition alone: {', '.join(acquisition.names)}"}
@@ -85,6 +87,8 @@ def write_results(
                 narrow=True,
             )
         )
+    if inside is not None:
+        findings.append(inside)
     summary = summarise(predictions, proposed=proposed, seed=seed, resamples=resamples)
     table = "\n".join([table_markdown(summary, titles), *(finding.markdown() for finding in findings)])
     with writing(directory / "table.md", "w") as file:
