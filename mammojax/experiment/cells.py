@@ -16,6 +16,7 @@ from mammojax.experiment.controls import exchanged_labels, image_by_image, rando
 from mammojax.experiment.finetune import MergedLearner
 from mammojax.experiment.fit import Scored
 from mammojax.experiment.maps import RESIDENT, MapLearner
+from mammojax.experiment.model import UNITS
 from mammojax.experiment.predictions import described
 from mammojax.experiment.split import Split, splits
 from mammojax.experiment.svm import fit_svm
@@ -37,6 +38,7 @@ class Experiment:
         self._mesh = inputs.mesh(settings)
         table = settings.crossval
         self._samples = sampling.samples(records, settings.data.sample)
+        self._sets = records.sets[[members[0] for members in self._samples.members]]
         partner, other = sampling.partner(records), sampling.other_view(records)
         if table.control == "labels":
             exchanged = exchanged_labels(self._samples, seed=settings.seed)
@@ -53,6 +55,7 @@ class Experiment:
                 inner=settings.training.inner,
                 seed=settings.seed,
                 repeat=repeat,
+                sets=self._sets,
             )
         ]
         repeats = [np.zeros(len(records), int) for _ in range(table.repeats)]
@@ -95,6 +98,7 @@ class Experiment:
             "classifier": settings.model.classifier,
             "options": to_mapping(settings)["model"].get(settings.model.classifier, {}),
             "sample": settings.data.sample,
+            "sets": list(self._records.set_names),
             "margin": settings.data.margin,
             "depth": self._records.depth,
             "for_processing": settings.data.for_processing,
@@ -160,14 +164,23 @@ class Experiment:
 
         return learn, {"features": key}
 
+    def _units(self, made, parts: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """(mean, deviation, sets) of the training folds: float32[c] each and None, or float32[s, c] each and the set of every
+        record."""
+        if made.key not in self._sums:
+            self._sums[made.key] = ChannelSums(made)
+        train = np.concatenate([self._samples.members[k] for k in parts.train])
+        sets = self._records.sets
+        found = [self._sums[made.key].of(train[sets[train] == k]) for k in np.unique(sets)]
+        if len(found) == 1:
+            return *found[0], None
+        return *map(np.stack, zip(*found)), sets
+
     def _map_learner(self, arm: Arm, parts: Split) -> MapLearner:
         settings = arm.settings
         made = self._representations(settings)
         module = classifier_module(settings.model.classifier)
-        if made.key not in self._sums:
-            self._sums[made.key] = ChannelSums(made)
-        records = np.concatenate([self._samples.members[k] for k in parts.train])
-        mean, deviation = self._sums[made.key].of(records)
+        mean, deviation, sets = self._units(made, parts)
         channels = settings.model.contrast in ("channels", "both")
         make = functools.partial(
             Bags,
@@ -177,10 +190,12 @@ class Experiment:
             mean=mean,
             deviation=deviation,
             partner=self._partners[parts.repeat] if channels else None,
+            sets=sets,
         )
-        key = (made.key, module.SPATIAL, (parts.repeat, parts.fold) if channels else None)
+        own = channels or sets is not None
+        key = (made.key, module.SPATIAL, (parts.repeat, parts.fold) if own else None)
         bags, maps = self._maps.bags(key, make)
-        if not channels:  # the maps are those of any fold, their normalisation is not
+        if not own:  # the maps are those of any fold, their normalisation is not
             bags = make()
         options = getattr(settings.model, settings.model.classifier, None)
 
@@ -210,6 +225,9 @@ class Experiment:
             name = f"{arm.name} fold {parts.fold}"
             found = self._map_learner(arm, parts).learn(parts, folder, seed=seed, name=name)
             arrays = arrays_of(found.model, "classifier/")
+            mean, deviation, sets = self._units(self._representations(arm.settings), parts)
+            if sets is not None:
+                arrays |= {UNITS[0]: mean, UNITS[1]: deviation}
             return Scored(found.scores, found.out_of_fold, arrays, {"epoch": found.epoch}, found.inner_auc)
 
         return learn, {"representations": key}

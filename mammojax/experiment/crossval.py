@@ -24,7 +24,7 @@ from mammojax.models.backbones import BACKBONES
 from mammojax.models.classifiers import CLASSIFIERS, classifier_module
 from mammojax.runs.environment import record_settings
 from mammojax.runs.share import Piece, shared
-from mammojax.settings import Settings, check_arms, check_names, notes, to_mapping
+from mammojax.settings import Settings, check_arms, check_names, further_sets, notes, to_mapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,13 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
         trained=[arm.name for arm in arms if arm.stage != "svm"],
         finetuned=[arm.name for arm in arms if arm.is_finetuned],
     )
+    for one in further_sets(settings):
+        check_names(one, tables())
     for arm in arms:
+        if settings.data.also and arm.stage != "maps":
+            raise UserError(
+                f"the arm {arm.name} has no units of its own for each of several sets (config.data.also); leave the arm out"
+            )
         if settings.data.sample != "image" and arm.stage != "maps":
             raise UserError(
                 f"the arm {arm.name} scores images, and config.data.sample is {settings.data.sample}; leave the arm out, "
@@ -148,7 +154,12 @@ def crossval(
         for cell in done:
             entries[cell.arm.name].append(Entry(cell.repeat, cell.fold, cell.folder.name))
         titles, colours = ({arm.name: getattr(arm, name) for arm in chosen} for name in ("title", "colour"))
-        write_table(Table(directory, entries, titles, colours, run.proposed, to_mapping(settings)))
+        sets = {
+            name: [record.number for record, of in zip(records.records, records.sets) if of == k]
+            for k, name in enumerate(records.set_names)
+        }
+        sets = sets if len(sets) > 1 else {}
+        write_table(Table(directory, entries, titles, colours, run.proposed, to_mapping(settings), sets))
     return run
 
 
@@ -192,4 +203,5 @@ def describe(settings: Settings, records: RecordSet, say: Callable[[str], None])
     )
     if records.depth:
         say(f"16-bit PNG, TIFF and PGM files that do not state their depth: {records.depth} bits")
-    say(f"boxes to look at: {records.directory / 'contact_sheets'}")
+    for one in records.parts or (records,):
+        say(f"boxes to look at: {one.directory / 'contact_sheets'}")

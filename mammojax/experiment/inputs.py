@@ -16,25 +16,37 @@ from mammojax.representations.bags import Bags
 from mammojax.representations.cache import Representations
 from mammojax.runs.devices import described, device_mesh, everywhere
 from mammojax.runs.files import check_target
-from mammojax.settings import Settings
+from mammojax.settings import Settings, further_sets
 
 
 def prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet:
-    """The prepared set that the settings name, made or reused.
+    """The prepared set that the settings name, made or reused; of several (config.data.also) all records together.
 
     UserError where no source is given, and where a folder of the run can never be written, before hours are spent.
     """
+    from mammojax.datasets.joined import joined
+
+    for folder in (settings.run, prepared_folder(settings), cache_folder(settings)):
+        check_target(Path(folder))
+    every = (settings, *further_sets(settings))
+    for one in every:
+        if not one.data.source:
+            of = f" for {one.data.name} of config.data.also" if one is not settings else ""
+            raise UserError(
+                f"config.data.source is empty{of}; give the folder that holds the files: "
+                + (f"'{one.data.name}:source=FOLDER'" if of else "--config.data.source=FOLDER")
+            )
+    sets = [_prepared(one, say=say, track=track) for one in every]
+    return sets[0] if len(sets) == 1 else joined(sets, prepared_folder(settings), say=say)
+
+
+def _prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet:
+    """One of them."""
     from dataclasses import asdict
 
     from mammojax.datasets.prepare import prepare
 
     data = settings.data
-    for folder in (settings.run, prepared_folder(settings), cache_folder(settings)):
-        check_target(Path(folder))
-    if not data.source:
-        raise UserError(
-            "config.data.source is empty; give the folder that holds the files: --config.data.source=FOLDER"
-        )
     options = {}
     if data.name == "phantom":
         options = {**asdict(data.phantom), "seed": settings.seed}

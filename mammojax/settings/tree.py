@@ -47,6 +47,10 @@ class Data:
     name: str = field("folder", "The data set.", table="builders")
     source: str = field("", "The folder (or archive) with the files, as they were downloaded.")
     labels: str = field("", "The label scheme; empty: the data set's default.", table="label_schemes")
+    also: tuple[str, ...] = field(
+        (),
+        "Sets trained together with it, results a set: 'mias:source=FOLDER,labels=abnormal' (source, labels, split, depth).",
+    )
     split: str = field("", "Part of an official split: train, test, clean_train, clean_test; empty: all.")
     prepared: str = field(
         "", "Folder of prepared sets; empty: RUN/prepared. Share it between runs to prepare once."
