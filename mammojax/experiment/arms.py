@@ -67,6 +67,9 @@ ARMS: dict[str, Arm] = {
     "auc_finetuned": Arm("AUC loss, fine-tuned", "#8a3d00", "merged", "auc", "auc"),
     "pooled_bce": Arm("Pooled channels, logistic loss", "#999933", "maps", "logistic", settings=POOLED),
     "cells_bce": Arm("Top cells, logistic loss", "#009e73", "maps", "logistic", settings=CELLS),
+    "cells_bce_finetuned": Arm(
+        "Top cells, logistic loss, fine-tuned", "#00664b", "merged", "logistic", "cells_bce", settings=CELLS
+    ),
     "cells_weighted_bce": Arm(
         "Top cells, class-weighted", "#44aa99", "maps", "weighted_logistic", settings=CELLS
     ),
