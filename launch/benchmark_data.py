@@ -76,9 +76,9 @@ def records() -> None:
     from mammojax.benchmarks.tables import markdown_table
     from mammojax.errors import UserError
 
-    if not RECORDS.value or not all(n.strip().isdigit() and int(n) >= 40 for n in RECORDS.value):
+    if not RECORDS.value or not all(n.strip().isdigit() and int(n) >= 60 for n in RECORDS.value):
         raise UserError(
-            f"--records is {','.join(RECORDS.value)!r}; expected numbers of 40 and more, such as 2000,8000"
+            f"--records is {','.join(RECORDS.value)!r}; expected numbers of 60 and more, such as 2000,8000"
         )
     found = grown([int(n) for n in RECORDS.value], seed=SEED.value)
     rows = [[g.records, *(f"{g.seconds[s]:.2f}" for s in STEPS), f"{g.peak / 1e6:.0f}"] for g in found]
