@@ -15,5 +15,7 @@ def get_config():
     config.scan.scale = 0.5
     config.finetune.epochs = 2
     config.finetune.frozen = 12
-    config.crossval.arms = ("cells_bce", "cells_bce_finetuned")
+    config.crossval.arms = (
+        "cells_bce:training.batch=16,training.epochs=5,training.evaluate_every=1", "cells_bce_finetuned",
+    )  # fmt: skip
     return config
