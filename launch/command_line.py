@@ -5,8 +5,10 @@ import errno
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notes of the runtime between a program's own lines
 # what was compiled once is not compiled again, in this start or another
@@ -18,11 +20,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 from absl import app, flags, logging
 
-from launch import config_file
+from launch import config_file, joining
 from launch.help_text import help_lines
 from launch.tables import tables
 from mammojax.errors import UserError
-from mammojax.runs import stopping
+from mammojax.runs import processes, stopping, supervised
 from mammojax.settings import check_names
 
 GOES_ON = "the same command goes on where it was"
@@ -35,7 +37,9 @@ TARGETS = {  # what is wrong with a disk or a folder, and not with the program
 
 
 def say(text: str) -> None:
-    """A line for the reader of the terminal."""
+    """A line for the reader of the terminal; of several processes of a program the first one speaks."""
+    if not processes.is_first():
+        return
     from tqdm import tqdm
 
     tqdm.write(text, file=sys.stdout)  # above a progress bar, if there is one
@@ -58,6 +62,7 @@ def track(items: Iterable, *, total: int, description: str, initial: int = 0) ->
         file=sys.stderr,
         dynamic_ncols=True,
         leave=False,
+        disable=not processes.is_first(),
     )
     with bar:
         stopping.check()
@@ -99,22 +104,41 @@ def run(main: Callable, *, config: str | None = None, file_flag: str = "config")
 
     def guarded(argv):
         logging.set_verbosity(logging.ERROR)
-        stopping.listen(say=lambda line: print(f"error: {line}; {GOES_ON}", file=sys.stderr, flush=True))
         try:
+            together = joining.is_wanted()
+        except UserError as error:
+            _stop(str(error))
+        if together:
+            joining.supervise()
+        stopping.listen(
+            say=lambda line: print(f"error: {line}; {GOES_ON}", file=sys.stderr, flush=True),
+            relayed=supervised.RELAYED if together else None,
+        )
+        try:
+            if together:
+                joining.join()
             main(*settings, argv[1:])
         except UserError as error:
             _stop(config_file.with_flags(str(error)))
         except KeyboardInterrupt:
             _stop(f"interrupted; {GOES_ON}", code=130)
         except stopping.Stopped:
-            _stop(f"stopped as asked (SIGTERM); {GOES_ON}", code=stopping.EXIT_CODE)
+            _stop(f"stopped as asked (SIGTERM); {GOES_ON}", code=stopping.EXIT_CODE, once=True)
         except BrokenPipeError:
-            sys.exit(1)
+            _end(1)
         except Exception as error:
             line = _target(error)
-            if not line:
-                raise
-            _stop(line)
+            if line:
+                _stop(line)
+            if processes.count() > 1 and processes.is_loss(error):
+                _stop(f"another process of this program was lost; what is saved is whole; {GOES_ON}",
+                      code=stopping.EXIT_CODE)  # fmt: skip
+            if processes.count() > 1:
+                traceback.print_exc()
+                _end(1)
+            raise
+        if processes.count() > 1:
+            _end(0)
 
     app.run(guarded, flags_parser=parse)
 
@@ -144,6 +168,14 @@ def no_arguments(arguments: list[str]) -> None:
         )
 
 
-def _stop(text: str, code: int = 2) -> None:
-    print("error: " + " ".join(text.split()), file=sys.stderr)
+def _stop(text: str, code: int = 2, once: bool = False) -> NoReturn:
+    """Ends with a line. once: of what all processes of a program say, the first one's counts."""
+    if processes.is_first() or not once:
+        print("error: " + " ".join(text.split()), file=sys.stderr)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    if processes.count() > 1:
+        processes.leave(code)
     sys.exit(code)

@@ -12,10 +12,11 @@ Examples:
 
 from absl import flags
 
-from launch import command_line
+from launch import command_line, joining
 from launch.command_line import command, say, track
 
 if __name__ == "__main__":
+    joining.define_flags()
     ARM = flags.DEFINE_list(
         "arm", [], "only these arms, as they are written in config.crossval.arms; empty: all"
     )
@@ -26,6 +27,7 @@ def main(settings, arguments: list[str]) -> None:
     from mammojax.errors import UserError
     from mammojax.experiment import crossval
     from mammojax.report.run import evaluate
+    from mammojax.runs import processes
 
     command_line.no_arguments(arguments)
     try:
@@ -37,6 +39,8 @@ def main(settings, arguments: list[str]) -> None:
     if picked:
         say("these cells are made; the same command without --arm and --fold makes the others and the table")
         return
+    if not processes.is_first():
+        return  # the table is written once; the first process ends this one
     table, report = evaluate(run.directory, command=command(), say=say)
     say("\n" + table)
     say(f"report: {report}")

@@ -8,10 +8,11 @@ Example:
 
 from absl import flags
 
-from launch import command_line
+from launch import command_line, joining
 from launch.command_line import say, track
 
 if __name__ == "__main__":
+    joining.define_flags()
     ARM = flags.DEFINE_string("arm", "auc", "the arm, as it is written in config.crossval.arms")
     FOLD = flags.DEFINE_integer(
         "fold", -1, "the fold that is held out, from 0; -1: every fold", lower_bound=-1

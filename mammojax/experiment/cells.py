@@ -22,6 +22,7 @@ from mammojax.experiment.svm import fit_svm
 from mammojax.models.classifiers import classifier_module
 from mammojax.representations.bags import Bags
 from mammojax.representations.statistics import ChannelSums
+from mammojax.runs import processes
 from mammojax.runs.share import Piece
 from mammojax.seeds import stream
 from mammojax.settings import Settings, to_mapping
@@ -34,7 +35,7 @@ class Experiment:
 
     def __init__(self, settings: Settings, records: RecordSet, *, say: Callable, track: Callable):
         self._settings, self._records, self._say, self._track = settings, records, say, track
-        self._mesh = inputs.mesh(settings)
+        self._own_mesh, self._mesh = inputs.meshes(settings)
         table = settings.crossval
         self._samples = sampling.samples(records, settings.data.sample)
         partner, other = sampling.partner(records), sampling.other_view(records)
@@ -64,8 +65,32 @@ class Experiment:
             ]
         self._neighbours = [inputs.neighbours(self._samples, found, other) for found in self._partners]
         save_folds(Path(settings.run) / "folds.json", records, repeats, seed=settings.seed)
-        self._maps = inputs.MapsCache(RESIDENT, self._mesh)
-        self._networks, self._represented, self._sums, self._features = {}, {}, {}, {}
+        self._maps = inputs.MapsCache(RESIDENT)
+        self._networks, self._represented, self._sums, self._features, self._fits = {}, {}, {}, {}, {}
+
+    def is_together(self, arm: Arm, parts: Split) -> bool:
+        """Whether all processes of the program train this cell, step by step, on the mesh of all their devices; any of them
+        makes the others by itself."""
+        if processes.count() == 1 or arm.stage == "svm":
+            return False
+        if arm.stage == "merged":
+            return True
+        training = arm.settings.training
+        everything = training.batch == 0 or training.batch >= len(parts.train)
+        if not everything or arm.settings.scan.copies > 1:
+            return True
+        made, spatial = (
+            self._representations(arm.settings),
+            classifier_module(arm.settings.model.classifier).SPATIAL,
+        )
+        partner = self._partners[parts.repeat] if _is_contrasted(arm.settings) else None
+        key = (made.key, spatial, partner is None)
+        if key not in self._fits:
+            bags = Bags(
+                made, self._samples.members, spatial=spatial, mean=None, deviation=None, partner=partner
+            )
+            self._fits[key] = bags.bytes <= RESIDENT
+        return not self._fits[key]
 
     def cell(self, arm: Arm, parts: Split) -> Piece:
         """The work of an arm on a fold; see `fit.cell`."""
@@ -110,6 +135,7 @@ class Experiment:
             labels=self._samples.labels,
             neighbours=self._neighbours[parts.repeat],
             seed=self._settings.seed,
+            together=self.is_together(arm, parts),
             say=self._say,
         )
 
@@ -154,7 +180,10 @@ class Experiment:
 
         return learn, {"features": key}
 
-    def _map_learner(self, arm: Arm, parts: Split) -> MapLearner:
+    def _mesh_of(self, arm: Arm, parts: Split):
+        return self._mesh if self.is_together(arm, parts) else self._own_mesh
+
+    def _map_learner(self, arm: Arm, parts: Split, mesh) -> MapLearner:
         settings = arm.settings
         made = self._representations(settings)
         module = classifier_module(settings.model.classifier)
@@ -162,7 +191,7 @@ class Experiment:
             self._sums[made.key] = ChannelSums(made)
         records = np.concatenate([self._samples.members[k] for k in parts.train])
         mean, deviation = self._sums[made.key].of(records)
-        channels = settings.model.contrast in ("channels", "both")
+        channels = _is_contrasted(settings)
         make = functools.partial(
             Bags,
             made,
@@ -173,7 +202,7 @@ class Experiment:
             partner=self._partners[parts.repeat] if channels else None,
         )
         key = (made.key, module.SPATIAL, (parts.repeat, parts.fold) if channels else None)
-        bags, maps = self._maps.bags(key, make)
+        bags, maps = self._maps.bags(key, make, mesh)
         if not channels:  # the maps are those of any fold, their normalisation is not
             bags = make()
         options = getattr(settings.model, settings.model.classifier, None)
@@ -192,7 +221,7 @@ class Experiment:
             objective=OBJECTIVES[arm.objective](**_pair(settings)),
             training=settings.training,
             group=group,
-            mesh=self._mesh,
+            mesh=mesh,
             say=self._say,
             track=self._track,
         )
@@ -202,7 +231,9 @@ class Experiment:
 
         def learn(folder: Path, seed: int) -> Scored:
             name = f"{arm.name} fold {parts.fold}"
-            found = self._map_learner(arm, parts).learn(parts, folder, seed=seed, name=name)
+            found = self._map_learner(arm, parts, self._mesh_of(arm, parts)).learn(
+                parts, folder, seed=seed, name=name
+            )
             arrays = arrays_of(found.model, "classifier/")
             return Scored(found.scores, found.out_of_fold, arrays, {"epoch": found.epoch}, found.inner_auc)
 
@@ -218,7 +249,7 @@ class Experiment:
             learner = MergedLearner(
                 self._records,
                 self._samples.labels,
-                self._map_learner(base_arm(arm), parts),
+                self._map_learner(base_arm(arm), parts, self._mesh_of(arm, parts)),
                 network=network,
                 plans=record_plans(self._records, network, **inputs.reading(settings)),
                 objective=OBJECTIVES[arm.objective](**_pair(settings)),
@@ -228,7 +259,7 @@ class Experiment:
                 intensity=settings.model.intensity,
                 precision=settings.model.precision,
                 workers=settings.scan.workers,
-                mesh=self._mesh,
+                mesh=self._mesh_of(arm, parts),
                 say=self._say,
                 track=self._track,
             )
@@ -252,6 +283,10 @@ PAIR_LOSS = (
 
 def _pair(settings: Settings) -> dict:
     return {name: getattr(settings.loss, name) for name in PAIR_LOSS}
+
+
+def _is_contrasted(settings: Settings) -> bool:
+    return settings.model.contrast in ("channels", "both")
 
 
 def _two_pass(arm: Arm) -> bool:

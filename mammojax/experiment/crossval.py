@@ -22,6 +22,7 @@ from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.table import Entry, Table, write_table
 from mammojax.models.backbones import BACKBONES
 from mammojax.models.classifiers import CLASSIFIERS, classifier_module
+from mammojax.runs import processes
 from mammojax.runs.environment import record_settings
 from mammojax.runs.share import Piece, shared
 from mammojax.settings import Settings, check_arms, check_names, notes, to_mapping
@@ -139,11 +140,15 @@ def crossval(
     say(inputs.placement(settings))
     experiment = Experiment(settings, records, say=say, track=track)
     work = [(arm, parts) for arm in chosen for parts in experiment.splits if not folds or parts.fold in folds]
-    pieces = [_told(experiment.cell(*job), say) for job in work]
-    made = shared(pieces, say=say, track=track, description="cells of the table")
+    made = {}
+    for together in (False, True):  # what any process does by itself, then what all of them do at once
+        jobs = [k for k, job in enumerate(work) if experiment.is_together(*job) == together]
+        pieces = [_told(experiment.cell(*work[k]), say) for k in jobs]
+        made |= zip(jobs, shared(pieces, say=say, track=track, description="cells of the table"))
+    made = [made[k] for k in range(len(work))]
     done = tuple(Cell(arm, parts.repeat, parts.fold, folder) for (arm, parts), folder in zip(work, made))
     run = Run(settings, tuple(chosen), done, records)
-    if table:
+    if table and processes.is_first():
         entries = {arm.name: [] for arm in chosen}
         for cell in done:
             entries[cell.arm.name].append(Entry(cell.repeat, cell.fold, cell.folder.name))
@@ -157,7 +162,7 @@ def _told(piece: Piece, say: Callable[[str], None]) -> Piece:
 
     def attempt() -> Path | None:
         folder = piece.attempt()
-        if folder is not None:
+        if folder is not None and processes.is_first():
             say(describe_cell(folder, *held_out_auc(folder)))
         return folder
 

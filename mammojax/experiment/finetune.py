@@ -66,6 +66,7 @@ class MergedLearner:
             batch=finetune.batch,
             workers=workers,
             intensity=intensity,
+            mesh=mesh,
         )
 
     def learn(self, parts: Split, folder: Path, *, seed: int, name: str) -> Learned:
@@ -160,6 +161,7 @@ class MergedLearner:
             from_start=True,
             checkpoint_every=1,
             checkpoint_minutes=t.checkpoint_minutes,
+            mesh=self._mesh,
             say=self._say,
             track=self._track,
             description=name,

@@ -198,7 +198,9 @@ class MapLearner:
                     yield epoch_of(state, made, self._maps)
                 return
             step = compiled_step(graph, optimizer, self._objective, self._mesh)
-            feed = feeding.map_batches(self._bags, fitted, labels, batch=batch, seed=shuffle, group=group)
+            feed = feeding.map_batches(
+                self._bags, fitted, labels, batch=batch, seed=shuffle, group=group, mesh=self._mesh
+            )
             for gathered in feed(epoch, begin):
                 state, report = step(state, gathered)
                 yield state, report
@@ -207,7 +209,7 @@ class MapLearner:
             if self._maps is not None:
                 made = _row_chunks(watched, labels, self._bags.copies, batch)
             else:
-                made = feeding.evaluation_batches(self._bags, watched, labels, batch=batch)
+                made = feeding.evaluation_batches(self._bags, watched, labels, batch=batch, mesh=self._mesh)
             return feeding.score_all(lambda b: score(state.kept, state.rest, b, self._maps), made)
 
         def describe(scores, report):
@@ -232,6 +234,7 @@ class MapLearner:
             evaluate_every=t.evaluate_every,
             checkpoint_every=t.checkpoint_every,
             checkpoint_minutes=t.checkpoint_minutes,
+            mesh=self._mesh,
             say=self._say,
             track=self._track,
             description=name,
