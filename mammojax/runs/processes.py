@@ -123,12 +123,20 @@ def leave(code: int) -> NoReturn:
     store, until = _store(), time.monotonic() + PATIENCE
     with contextlib.suppress(Exception):  # another was faster, or the store is gone
         store.key_value_set(_END, str(code))
+    _mark_left()
     while time.monotonic() < until:
         with contextlib.suppress(Exception):
-            if len(store.key_value_dir_get(_LEFT)) >= _number - 1:
+            if len(store.key_value_dir_get(_LEFT)) >= _number:
                 break
         time.sleep(0.05)
+    if is_first():
+        time.sleep(_POLL)  # the store ends with this process, and whoever still talks to it would be aborted
     _gone(code)
+
+
+def _mark_left() -> None:
+    with contextlib.suppress(Exception):
+        _store().key_value_set(f"{_LEFT}{_own}", "")
 
 
 def is_loss(error: BaseException | None) -> bool:
@@ -148,8 +156,7 @@ def _watch() -> None:
             code = int(_store().key_value_try_get(_END))
             if _leaving.is_set():
                 return
-            with contextlib.suppress(Exception):
-                _store().key_value_set(f"{_LEFT}{_own}", "")
+            _mark_left()
             _gone(code)
         time.sleep(_POLL)
 
