@@ -27,13 +27,25 @@ from mammojax.runs.share import Piece
 from mammojax.seeds import stream
 from mammojax.settings import Settings, to_mapping
 from mammojax.training.objectives import OBJECTIVES
+from mammojax.training.pace import Pace
 from mammojax.training.saved import arrays_of
+
+SPEED_FILE = "speed.jsonl"
 
 
 class Experiment:
     """The cells of one table over one prepared set; what several cells read is made once."""
 
-    def __init__(self, settings: Settings, records: RecordSet, *, say: Callable, track: Callable):
+    def __init__(
+        self,
+        settings: Settings,
+        records: RecordSet,
+        *,
+        profile: tuple[int, int] | None = None,
+        say: Callable,
+        track: Callable,
+    ):
+        """profile: see `Pace`."""
         self._settings, self._records, self._say, self._track = settings, records, say, track
         self._own_mesh, self._mesh = inputs.meshes(settings)
         table = settings.crossval
@@ -66,6 +78,9 @@ class Experiment:
         self._neighbours = [inputs.neighbours(self._samples, found, other) for found in self._partners]
         save_folds(Path(settings.run) / "folds.json", records, repeats, seed=settings.seed)
         self._maps = inputs.MapsCache(RESIDENT)
+        # one of several processes of a program writes
+        pace = Path(settings.run) / SPEED_FILE if processes.is_first() else None
+        self._pace = Pace(pace, profile=profile if processes.is_first() else None, say=say)
         self._networks, self._represented, self._sums, self._features, self._fits = {}, {}, {}, {}, {}
 
     def is_together(self, arm: Arm, parts: Split) -> bool:
@@ -222,6 +237,7 @@ class Experiment:
             training=settings.training,
             group=group,
             mesh=mesh,
+            pace=self._pace,
             say=self._say,
             track=self._track,
         )
@@ -260,6 +276,7 @@ class Experiment:
                 precision=settings.model.precision,
                 workers=settings.scan.workers,
                 mesh=self._mesh_of(arm, parts),
+                pace=self._pace,
                 say=self._say,
                 track=self._track,
             )

@@ -22,6 +22,7 @@ from mammojax.runs.devices import placed, spans_processes, unspread
 from mammojax.runs.files import writing
 from mammojax.training.checkpoints import Checkpoints
 from mammojax.training.metrics import MetricsFile
+from mammojax.training.pace import Pace
 from mammojax.training.step import Report, TrainState
 from mammojax.training.votes import Votes
 
@@ -54,6 +55,8 @@ def fit(
     keep: int | None = None,
     from_start: bool = False,
     mesh=None,
+    pace: Pace | None = None,
+    batch: int = 1,
     say: Callable[[str], None] = lambda text: None,
     track: Callable = lambda it, **_: it,
     description: str = "training",
@@ -66,7 +69,8 @@ def fit(
     report's scores are those of an epoch in one part. epochs may be 0. keep: the evaluated epoch whose model is returned,
     None for the last. evaluate_every: epochs between evaluations; the last one is always evaluated. from_start: watch
     before the first step too. mesh: that `state` lies on. Where it is of several processes all of them fit, save and stop
-    together; checkpoints lie in the first one's folder, everything else in each one's own. checkpoint_every, checkpoint_minutes: a checkpoint after so many epochs, and after any part
+    together; checkpoints lie in the first one's folder, everything else in each one's own. pace: is told how fast it goes; batch:
+    samples a step. checkpoint_every, checkpoint_minutes: a checkpoint after so many epochs, and after any part
     once so much time has passed since the one before (0: after every part). folder: gets metrics.jsonl, tensorboard/, the
     watched scores and, while training, checkpoints/; a killed run goes on from the newest whole one and gives the same
     bits as one that was not killed.
@@ -79,14 +83,18 @@ def fit(
     )
     fitting.resume(say)
     done = fitting.epoch
-    metrics = MetricsFile(folder, epochs=done)
+    metrics, pace = MetricsFile(folder, epochs=done), pace or Pace()
     if from_start and done == 0:
         _keep(folder, 0, watch(fitting.state))
     try:
         for epoch in track(range(done, epochs), total=epochs, initial=done, description=description):
+            pace.begin()
             for state, report in advance(fitting.state, epoch, fitting.part):
+                taken = int(np.size(report.loss))
+                pace.took(taken, taken * batch)
                 fitting.took(state, report)
             report = fitting.report()
+            speed = pace.ended()
             state = fitting.state
             last = epoch + 1 == epochs
             if last or (epoch + 1) % evaluate_every == 0:
@@ -95,6 +103,9 @@ def fit(
                 line = {"loss": float(np.mean(report.loss)), "penalty": float(np.mean(report.penalty))}
                 line |= {k: None if np.isnan(v) else float(v) for k, v in describe(scores, report).items()}
                 metrics.write(epoch + 1, int(state.step), **line)
+                stale = {"drift": float(np.mean(report.drift)), "age": float(np.mean(report.age))}
+                metrics.show(int(state.step), **speed)
+                pace.write(description, epoch + 1, int(state.step), **speed, **stale)
             fitting.epoch_ended(kept=epoch + 1 == (epochs if keep is None else keep))
             if fitting.is_time(last=last, regular=(epoch + 1) % checkpoint_every == 0):
                 fitting.save()
@@ -104,6 +115,7 @@ def fit(
     finally:
         fitting.close()
         metrics.close()
+        pace.close()
     nnx.update(model, *unspread(fitting.kept))
     model.eval()
     return Fitted(model, fitting.kept_step, _curve(folder, epochs, mesh))
