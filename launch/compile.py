@@ -1,15 +1,17 @@
-"""Compiles what the launchers run for TPUs that nobody has here: does a job fit before it queues?
+"""Compiles what the launchers run for TPUs and GPUs that nobody has here: does a job fit before it queues?
 
 Compiles the loss over all chips of a topology, and on one chip the scan and a training step of either stage; prints what each
-needs of a chip's memory, what it sends, and the least time that it can take by operations and bytes. Needs the package
-libtpu, and no device: pip install libtpu. Minutes of CPU time a program.
+needs of a chip's memory, what it sends, and the least time that it can take by operations and bytes. Needs a compiler and no
+device: pip install libtpu, or jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12. Minutes of CPU time a program.
 
 Examples:
   python -m launch.compile --topology=v5e:2x2
+  python -m launch.compile --topology=h100:4
   python -m launch.compile --topology=v5e:4x4 --crop=4084,3328 --batch=4 --precision=bfloat16 --part=scan
 """
 
 import importlib.util
+import logging
 import os
 from pathlib import Path
 
@@ -21,7 +23,9 @@ from launch.command_line import say
 PARTS = ("loss", "scan", "stage_one", "stage_two")
 
 if __name__ == "__main__":
-    TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "generation and shape of the slice")
+    TOPOLOGY = flags.DEFINE_string(
+        "topology", "v5e:2x2", "generation and shape of the slice, or number of GPUs"
+    )
     PART = flags.DEFINE_list("part", list(PARTS), "which programs")
     BACKBONE = flags.DEFINE_string("backbone", "efficientnet_lite0", "the scanning network")
     TAP = flags.DEFINE_string("tap", "", "its tap; empty: its default")
@@ -36,16 +40,43 @@ if __name__ == "__main__":
     )
 
 
-def find_compiler() -> None:
-    """Points JAX to libtpu's compiler. UserError without the package."""
+def find_compiler(gpu: bool) -> None:
+    """Points JAX to libtpu's compiler, or to CUDA's. UserError without its packages."""
     from mammojax.errors import UserError
 
-    spec = importlib.util.find_spec("libtpu")
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError("the package libtpu is absent; pip install libtpu (700 MB; no TPU is needed)")
-    os.environ.setdefault("TPU_LIBRARY_PATH", str(Path(spec.submodule_search_locations[0]) / "libtpu.so"))
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ["JAX_PLATFORMS"] = "cpu"  # of what is computed here
+    if not gpu:
+        folder = _folder("libtpu")
+        if folder is None:
+            raise UserError("the package libtpu is absent; pip install libtpu (700 MB; no TPU is needed)")
+        os.environ.setdefault("TPU_LIBRARY_PATH", str(folder / "libtpu.so"))
+        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+        return
+    cuda = _folder("nvidia.cuda_nvcc")
+    if _folder("jax_plugins.xla_cuda12") is None or cuda is None:
+        raise UserError(
+            "the CUDA compiler is absent; pip install --no-deps jax-cuda12-plugin jax-cuda12-pjrt nvidia-cuda-nvcc-cu12, "
+            "the first two in the version of jax (no GPU is needed)"
+        )
+    logging.getLogger("jax._src.xla_bridge").setLevel(
+        logging.CRITICAL
+    )  # pages on the driver that is not here
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["PATH"] = f"{cuda / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    # what is chosen by trial on a device cannot be
+    tried = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"
+    given = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{given} {tried} --xla_gpu_cuda_data_dir={cuda}"
+
+
+def _folder(package: str) -> Path | None:
+    """Where an installed package lies."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:
+        return None
+    places = None if spec is None else spec.submodule_search_locations
+    return Path(next(iter(places))) if places else None
 
 
 def main(arguments: list[str]) -> None:
@@ -59,7 +90,7 @@ def main(arguments: list[str]) -> None:
     unknown = [part for part in PART.value if part not in PARTS]
     if unknown:
         raise UserError(f"--part: unknown {unknown[0]!r}; choose from {', '.join(PARTS)}")
-    find_compiler()
+    find_compiler(gpu=TOPOLOGY.value.startswith("h"))
 
     from mammojax.benchmarks import ahead_of_time
     from mammojax.benchmarks.tables import bytes_text
@@ -82,7 +113,7 @@ def main(arguments: list[str]) -> None:
     for part, (name, lower) in zip(PARTS, listed):
         if part not in PART.value:
             continue
-        found = ahead_of_time.compiled(name, lower)
+        found = ahead_of_time.compiled(name, lower, "gpu" if chip.gpu else "tpu")
         say(
             f"\n{name}: compiled in {found.seconds:.0f} s"
             if not found.failure
@@ -101,6 +132,9 @@ def main(arguments: list[str]) -> None:
         say(f"  memory a chip: {bytes_text(found.memory)}, {fits}")
         say(f"  sent: {moved}")
         say(f"  products by the type of their results: {kinds}; float64: {'LEFT' if found.wide else 'none'}")
+        if not found.operations:
+            say("  operations and bytes: this compiler does not count them")
+            continue
         say(
             f"  {found.operations / 1e9:.4g} GFLOP, {bytes_text(found.bytes)} from memory: at least {least * 1e3:.3g} ms, "
             f"bound by {by} (at the bfloat16 peak; a float32 product takes several passes)"
