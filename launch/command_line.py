@@ -1,14 +1,12 @@
 """What every launcher does at its edge: flags, one-line errors, progress on the screen."""
 
 import contextlib
-import errno
 import os
 import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notes of the runtime between a program's own lines
 # what was compiled once is not compiled again, in this start or another
@@ -21,19 +19,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 from absl import app, flags, logging
 
 from launch import config_file, joining
+from launch.ending import GOES_ON, end, stop, target
 from launch.help_text import help_lines
 from launch.tables import tables
 from mammojax.errors import UserError
 from mammojax.runs import processes, stopping, supervised
 from mammojax.settings import check_names
-
-GOES_ON = "the same command goes on where it was"
-TARGETS = {  # what is wrong with a disk or a folder, and not with the program
-    errno.ENOSPC: "the disk is full; make room, then " + GOES_ON,
-    errno.EDQUOT: "the quota is used up; make room, then " + GOES_ON,
-    errno.EROFS: "it cannot be written to (read-only); give another folder",
-    errno.EACCES: "permission denied; give a folder of your own, or ask for access",
-}
 
 
 def say(text: str) -> None:
@@ -100,14 +91,14 @@ def run(main: Callable, *, config: str | None = None, file_flag: str = "config")
                     check_names(found, tables())
             return rest
         except (flags.Error, UserError) as error:
-            _stop(str(error))
+            stop(str(error))
 
     def guarded(argv):
         logging.set_verbosity(logging.ERROR)
         try:
             together = joining.is_wanted()
         except UserError as error:
-            _stop(str(error))
+            stop(str(error))
         if together:
             joining.supervise()
         stopping.listen(
@@ -119,40 +110,28 @@ def run(main: Callable, *, config: str | None = None, file_flag: str = "config")
                 joining.join()
             main(*settings, argv[1:])
         except UserError as error:
-            _stop(config_file.with_flags(str(error)))
+            stop(config_file.with_flags(str(error)))
         except KeyboardInterrupt:
-            _stop(f"interrupted; {GOES_ON}", code=130)
+            stop(f"interrupted; {GOES_ON}", code=130)
         except stopping.Stopped:
-            _stop(f"stopped as asked (SIGTERM); {GOES_ON}", code=stopping.EXIT_CODE, once=True)
+            stop(f"stopped as asked (SIGTERM); {GOES_ON}", code=stopping.EXIT_CODE, once=True)
         except BrokenPipeError:
-            _end(1)
+            end(1)
         except Exception as error:
-            line = _target(error)
+            line = target(error)
             if line:
-                _stop(line)
+                stop(line)
             if processes.count() > 1 and processes.is_loss(error):
-                _stop(f"another process of this program was lost; what is saved is whole; {GOES_ON}",
+                stop(f"another process of this program was lost; what is saved is whole; {GOES_ON}",
                       code=stopping.EXIT_CODE)  # fmt: skip
             if processes.count() > 1:
                 traceback.print_exc()
-                _end(1)
+                end(1)
             raise
         if processes.count() > 1:
-            _end(0)
+            end(0)
 
     app.run(guarded, flags_parser=parse)
-
-
-def _target(error: BaseException | None) -> str:
-    """One line on a full, read-only or forbidden target behind an error; "" if there is none."""
-    while error is not None:
-        for code, text in TARGETS.items():
-            if (isinstance(error, OSError) and error.errno == code) or (
-                code != errno.EACCES and os.strerror(code) in str(error)  # libraries that wrap it in words
-            ):
-                return f"{getattr(error, 'filename', None) or 'a file'}: {text}"
-        error = error.__cause__ or error.__context__
-    return ""
 
 
 def command() -> str:
@@ -166,16 +145,3 @@ def no_arguments(arguments: list[str]) -> None:
         raise UserError(
             f"unexpected argument {arguments[0]!r}; settings are given as --config.<field>=<value>"
         )
-
-
-def _stop(text: str, code: int = 2, once: bool = False) -> NoReturn:
-    """Ends with a line. once: of what all processes of a program say, the first one's counts."""
-    if processes.is_first() or not once:
-        print("error: " + " ".join(text.split()), file=sys.stderr)
-    _end(code)
-
-
-def _end(code: int) -> NoReturn:
-    if processes.count() > 1:
-        processes.leave(code)
-    sys.exit(code)
