@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from mammojax import losses
-from mammojax.runs.devices import padded_to
+from mammojax.runs.devices import gathered, padded_to
 from mammojax.training import spreading
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
@@ -317,7 +317,8 @@ def compiled_epoch(graph, optimizer: Optimizer, objective: Objective, mesh=None)
             one = Batch(*(None if part is None else part[k] for part in batches))
             state, report = step(state, (one,), maps)
             reports.append(report)
-        return state, epoch_report(reports)
+        whole = epoch_report(reports)
+        return state, whole._replace(scores=gathered(whole.scores, mesh))
 
     return epoch
 
