@@ -5,8 +5,9 @@ sum over pairs is a short polynomial in the two offsets, and only moments of the
 
 1. Every score is placed in a cell (`axis.py`).
 2. Moments of the offsets, per class and cell: the only pass in which scores meet, and all that travels between devices.
-3. Near field: cells at most 16 units apart, by one banded product of matrices (`cells.py`, `tables.py`).
-4. Far field: softplus and sigma are exp(x) far below, x and 1 far above: running sums over the cells.
+3. Near field: a stretch of 16 units and its two neighbours, cell by cell in one product of matrices (`cells.py`,
+   `tables.py`).
+4. Far field: softplus and sigma are exp(x) far below, x and 1 far above: running sums over such stretches.
 5. The loss is a sum over cells; the gradient of a score is the polynomial of its cell at its offset.
 
 After the fast multipole method (Greengard and Rokhlin 1987) and the fast Gauss transform (Greengard and Strain 1991).
@@ -70,10 +71,10 @@ def curvature_product(
     order = surrogate.fast.order + 2
 
     def by_cells(grid):
-        fields = [
-            cells.field(grid, order, _sum_over(cells.moments(grid, scores, weights, charge), axis_name))
-            for charge in (None, tangent)
+        sources = [
+            _sum_over(cells.moments(grid, scores, weights, charge), axis_name) for charge in (None, tangent)
         ]
+        fields = [cells.field(grid, order, x, cells.occupied(sources[0])) for x in sources]
 
         def combine(plain, charged, w, t):
             return jnp.abs(w) * (t * plain - charged) / surrogate.temperature**2
