@@ -60,41 +60,25 @@ def value_and_gradient(
 
     s, w = listed(scores), listed(weights)
 
-    def tile_of(x, at, extent):
-        return lax.dynamic_slice(x, (at,), (extent,))
-
     def members(at, extent):
         """Scores and weights of a tile's rows or columns; what does not exist weighs nothing."""
-        seen, weight = tile_of(s, at, extent), jnp.abs(tile_of(w, at, extent))
-        # it gets the score of one that does: no range that the tile does not have
-        return jnp.where(weight > 0, seen, seen[0]), weight
+        # a gather, since XLA would take a slice anew for every pair
+        place = at + np.arange(extent, dtype=np.int32)
+        return jnp.take(s, place, mode="clip"), jnp.abs(jnp.take(w, place, mode="clip"))
 
-    def column_of_tiles(j, carry):
-        total, slopes, lost = carry
-        columns = row_tiles * tall + j * wide
-        n, b = members(columns, wide)
-
-        def tile(i, carry):
-            total, (slopes, lost), column_sums = carry
-            rows = i * tall
-            p, a = members(rows, tall)
-            cost, row_slopes, column_slopes = _tile(p, a, n, b, surrogate, factorise)
-            here = tile_of(slopes, rows, tall), tile_of(lost, rows, tall)
-            slopes, lost = (
-                lax.dynamic_update_slice(x, new, (rows,))
-                for x, new in zip((slopes, lost), _add(here, -a * row_slopes))
-            )
-            return _add(total, cost), (slopes, lost), _add(column_sums, column_slopes)
-
-        zeros = 0 * n
-        total, (slopes, lost), column_sums = lax.fori_loop(
-            np.int32(0), row_tiles, tile, (total, (slopes, lost), (zeros, zeros))
-        )
-        return total, lax.dynamic_update_slice(slopes, b * column_sums[0], (columns,)), lost
+    def add_tile(k, carry):
+        total, *sums = carry
+        rows, columns = lax.rem(k, row_tiles) * tall, row_tiles * tall + lax.div(k, row_tiles) * wide
+        (p, a), (n, b) = members(rows, tall), members(columns, wide)
+        cost, row_slopes, column_slopes = _tile(p, a, n, b, surrogate, factorise)
+        for at, new in ((rows, -a * row_slopes), (columns, b * column_slopes)):
+            added = _add([lax.dynamic_slice(x, (at,), new.shape) for x in sums], new)
+            sums = [lax.dynamic_update_slice(x, y, (at,)) for x, y in zip(sums, added)]
+        return _add(total, cost), *sums
 
     zeros = 0 * w  # of data: under shard_map a carry that differs by device must start as one
-    start = ((zeros[0], zeros[0]), zeros, zeros)
-    total, slopes, _ = lax.fori_loop(np.int32(0), column_tiles, column_of_tiles, start)
+    start = (zeros[0], zeros[0]), zeros, zeros
+    total, slopes, _ = lax.fori_loop(np.int32(0), row_tiles * column_tiles, add_tile, start)
     return total[0], jnp.take(slopes, place, mode="fill", fill_value=0)
 
 
@@ -133,8 +117,8 @@ def _places(weights, tall, wide):
     zeros = (0 * weights).astype(jnp.int32)
     start = zeros + nowhere, zeros[0], zeros[0]
     place, positives, negatives = lax.fori_loop(np.int32(0), np.int32(-(-size // chunk)), count, start)
-    rows = (positives + tall - 1) // tall
-    return jnp.where(place < 0, rows * tall - 1 - place, place), rows, (negatives + wide - 1) // wide
+    rows, columns = lax.div(positives + (tall - 1), tall), lax.div(negatives + (wide - 1), wide)
+    return jnp.where(place < 0, rows * tall - 1 - place, place), rows, columns
 
 
 def _add(total, term):
@@ -150,8 +134,9 @@ def _tile(p, a, n, b, surrogate, factorise):
     plain = functools.partial(_plain_tile, surrogate=surrogate)
     if not factorise or surrogate.fast != Cells(0):
         return plain(p, a, n, b)
-    low = jnp.minimum(jnp.min(p), jnp.min(n))
-    high = jnp.maximum(jnp.max(p), jnp.max(n))
+    # what does not exist has no range
+    low = jnp.minimum(jnp.min(p, where=a > 0, initial=jnp.inf), jnp.min(n, where=b > 0, initial=jnp.inf))
+    high = jnp.maximum(jnp.max(p, where=a > 0, initial=-jnp.inf), jnp.max(n, where=b > 0, initial=-jnp.inf))
     reach = (high - low + abs(surrogate.margin)) / surrogate.temperature
     same_weight = jnp.all((a == jnp.max(a)) | (a == 0))
     factorised = functools.partial(_factorised_tile, low + (high - low) / 2, surrogate)
@@ -169,10 +154,10 @@ def _plain_tile(p, a, n, b, surrogate):
 def _factorised_tile(centre, surrogate, p, a, n, b):
     """u = exp(x) is a product; sigma(x) = u / (1 + u), and exp(-|x|) = min(u, 1 / u) under the logarithm."""
     scale = 1 / surrogate.temperature
-    n = n[None, :]
+    n = jnp.where(b > 0, n, centre)[None, :]
     up_n, down_n = _exponentials(*_difference(n, centre), scale)
-    up_p, down_p = _exponentials(*_difference(p, centre + surrogate.margin), scale)
     exists = a > 0
+    up_p, down_p = _exponentials(*_difference(jnp.where(exists, p, centre), centre + surrogate.margin), scale)
     # a row that is not there: u = 0, so exp(-|x|) = 0 and sigma = 0
     down_p, p = jnp.where(exists, down_p, 0), jnp.where(exists, p - surrogate.margin, jnp.inf)
     # the product less one, so that small terms are not lost; groups of rows that lie together: slices cost nothing

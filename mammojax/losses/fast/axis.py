@@ -94,22 +94,25 @@ def compressed_axis(
 
     # first the upper digits that occur and those after them, so that what follows a score has room; then the blocks by
     # their digit's rank. Within 2^18 blocks every upper digit has its place, and one sweep over the scores is enough
-    def look(carry):
-        digits, upper, _ = carry
-        rank = running_count(upper) - 1
+    def look(_, carry):
+        digits, rank, upper, _ = carry
 
         def mark(scores, weights):
             block = locate(scores, weights)[0]
             return jnp.where(digits, block >> _DIGIT_BITS, key(block, rank))
 
         seen = sweep(mark, _UPPER_USED * _DIGIT)
-        found = seen[:_UPPER] | jnp.roll(seen[:_UPPER], 1)
-        return False & digits, jnp.where(digits, found, upper), seen
+        upper = jnp.where(digits, seen[:_UPPER] | jnp.roll(seen[:_UPPER], 1), upper)
+        return False & digits, running_count(upper) - 1, upper, seen
 
-    digits = representable & ~narrow
-    start = digits, np.arange(_UPPER) < _UPPER_USED, jnp.zeros(_UPPER_USED * _DIGIT, bool)
-    _, upper, seen = lax.fori_loop(0, 1 + digits.astype(jnp.int32), lambda _, carry: look(carry), start)
-    rank = running_count(upper) - 1
+    digits, every = representable & ~narrow, np.arange(_UPPER)
+    start = (
+        digits,
+        jnp.minimum(every, _UPPER_USED - 1),
+        every < _UPPER_USED,
+        jnp.zeros(_UPPER_USED * _DIGIT, bool),
+    )
+    _, rank, upper, seen = lax.fori_loop(0, 1 + digits.astype(jnp.int32), look, start)
     # of a stretch of empty blocks the first `gap` are kept
     gap = math.ceil(REACH / (cells.block * cells.width))
     kept = functools.reduce(jnp.logical_or, [jnp.roll(seen, k).at[:k].set(False) for k in range(gap + 1)])

@@ -115,9 +115,7 @@ def occupied(sources: jax.Array) -> jax.Array:
 
 def field(grid: Grid, order: int, sources: jax.Array, receivers: jax.Array) -> jax.Array:
     """S[2, cells, l] of `loss_and_field`, of the derivative of softplus of order 2 or 3 alone, at `receivers`."""
-    return _received(
-        grid, tables.interaction(order - 1, grid.residual, grid.cells)[0], sources, receivers
-    )
+    return _received(grid, tables.interaction(order - 1, grid.residual, grid.cells)[0], sources, receivers)
 
 
 def evaluate(
@@ -186,7 +184,9 @@ def _received(grid, matrix, sources, receivers):
 
     def some(i, received):
         at = lax.dynamic_slice(listed, (i * _UNITS_AT_ONCE,), (_UNITS_AT_ONCE,))
-        three = (at + 2 * (at // units))[:, None] + np.arange(3)  # each field has a unit of zeros at either end
+        three = (at + 2 * (at // units))[:, None] + np.arange(
+            3
+        )  # each field has a unit of zeros at either end
         around = jnp.take(own, three, axis=0, mode="clip").reshape(_UNITS_AT_ONCE, -1)
         new = _product(jnp.concatenate([around, jnp.take(far, at, axis=0, mode="clip")], axis=-1), matrix)
         return received.at[at].set(new, mode="drop")
@@ -213,7 +213,10 @@ def _from_afar(grid, own):
     parts = _product(own, jnp.asarray(tables.far_sums(cells), own.dtype))
     parts = jnp.concatenate([parts[:, ::-1, :1], parts[..., 1:]], axis=-1)  # from the far end of the axis
     # how far each unit's start lies below that of the next; between blocks also what the compressed axis left out
-    apart = jnp.pad(axis.stretch[:, None], ((0, 0), (cells.block // cells.unit - 1, 0))).reshape(-1) + cells.length
+    apart = (
+        jnp.pad(axis.stretch[:, None], ((0, 0), (cells.block // cells.unit - 1, 0))).reshape(-1)
+        + cells.length
+    )
     decay = np.asarray([math.exp(-cells.length)] * 2 + [1, 1], own.dtype)
     moves = np.asarray([0, 0, 0, 1], own.dtype)
 

@@ -127,7 +127,9 @@ def _far_interaction(order, residual, cells):
     e, unit = exponential(cells), cells.unit
     own = np.arange(unit)
     down = np.exp(residual - (own + unit) * cells.width)
-    up = (2 * unit - own) * cells.width + residual  # from the cell to where the first unit beyond the next begins
+    up = (
+        2 * unit - own
+    ) * cells.width + residual  # from the cell to where the first unit beyond the next begins
     slopes, values = np.zeros((4, unit, cells.order)), np.zeros((4, unit))
     slopes[0] = down[:, None] * e * (-1.0) ** np.arange(cells.order)
     values[0] = down
