@@ -14,7 +14,8 @@ def get_config():
     config.run = "runs/phantom"
     config.data.name = "phantom"
     config.data.source = "runs/phantom/dicom"
-    config.training.epochs = 8
+    config.data.phantom.height, config.data.phantom.width = 1536, 1152
+    config.training.epochs = 6
     config.training.inner = 2
     # every cell of the map is read at half the resolution: a quarter of the scan
     config.crossval.arms = (

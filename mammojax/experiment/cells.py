@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from mammojax.datasets import samples as sampling
-from mammojax.datasets.folds import save_folds
+from mammojax.datasets.folds import refuse_shared_pictures, save_folds
 from mammojax.datasets.record import RecordSet
 from mammojax.experiment import fit, inputs
 from mammojax.experiment.arms import Arm, base_arm
-from mammojax.experiment.controls import exchanged_labels, random_partner
+from mammojax.experiment.controls import exchanged_labels, image_by_image, random_partner
 from mammojax.experiment.finetune import MergedLearner
 from mammojax.experiment.fit import Scored
 from mammojax.experiment.maps import RESIDENT, MapLearner
@@ -41,6 +41,9 @@ class Experiment:
         if table.control == "labels":
             exchanged = exchanged_labels(self._samples, seed=settings.seed)
             self._samples = dataclasses.replace(self._samples, labels=exchanged)
+        leaks = table.control == "images"
+        if leaks:
+            self._samples = image_by_image(self._samples)
         self.splits: list[Split] = [
             parts
             for repeat in range(table.repeats)
@@ -63,6 +66,9 @@ class Experiment:
                 for repeat, folds in enumerate(repeats)
             ]
         self._neighbours = [inputs.neighbours(self._samples, found, other) for found in self._partners]
+        if not leaks:
+            for folds in repeats:  # the same picture trained on and tested
+                refuse_shared_pictures(records, folds)
         save_folds(Path(settings.run) / "folds.json", records, repeats, seed=settings.seed)
         self._maps = inputs.MapsCache(RESIDENT, self._mesh)
         self._networks, self._represented, self._sums, self._features = {}, {}, {}, {}

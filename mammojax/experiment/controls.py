@@ -1,10 +1,14 @@
-"""Controls: what a table shows where nothing can be learnt, or where the other breast is another woman's.
+"""Controls: what a table shows where nothing can be learnt, where the other breast is another woman's, or where folds leak.
 
 - "labels": the labels are exchanged between patients, whole patients at a time. Honest folds give an AUC of 0.5 within its
   interval; more is a leak.
 - "partner": the other breast is that of a random other patient of the same fold, of the same view where there is one.
   What a real partner adds beyond that is the woman's own.
+- "images": folds are drawn image by image, as in much published work: other films of the women who are held out were
+  trained on. What it shows above the patient-wise table is leakage.
 """
+
+import dataclasses
 
 import numpy as np
 
@@ -24,6 +28,11 @@ def exchanged_labels(samples: Samples, *, seed: int) -> np.ndarray:
         theirs = samples.labels[samples.patients == other]
         labels[own] = np.resize(theirs, len(own))
     return labels
+
+
+def image_by_image(samples: Samples) -> Samples:
+    """The same samples as if each were of a patient of its own, which is what folds that leak take them for."""
+    return dataclasses.replace(samples, patients=np.arange(len(samples), dtype=np.int64))
 
 
 def random_partner(records: RecordSet, partner: np.ndarray, folds: np.ndarray, *, seed: int) -> np.ndarray:

@@ -23,7 +23,8 @@ from mammojax.experiment.svm import LinearScorer
 from mammojax.representations.cache import rounded
 from mammojax.representations.contrast import difference
 from mammojax.representations.intensity import stretched
-from mammojax.representations.scan import compiled_scan, crop_plan, plan_cells
+from mammojax.representations.programs import compiled_scan
+from mammojax.representations.scan import crop_plan, plan_cells
 from mammojax.representations.tissue import tissue_cells
 from mammojax.runs import stages
 from mammojax.training.saved import fill, read_arrays

@@ -32,7 +32,7 @@ def described(
         return {
             "record": r.number,
             "file": r.record,
-            "patient": int(patients[i]) + 1,
+            "patient": int(samples.patients[k]) + 1,
             "breast": breast_number[int(patients[i]), r.breast],
             "laterality": r.laterality,
             "view": r.view,

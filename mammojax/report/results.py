@@ -12,6 +12,7 @@ from mammojax.report import figures
 from mammojax.report.collect import Cell, collect, training_curves
 from mammojax.report.findings import Acquisition, Finding, pointing, shortcuts
 from mammojax.report.html import Picture, write_report
+from mammojax.report.inside import chosen_inside
 from mammojax.report.summary import Summary, summarise
 from mammojax.report.table import counted, table_json, table_markdown
 from mammojax.runs.environment import environment
@@ -48,6 +49,7 @@ def write_results(
     films: Sequence[Film] = (),
     mapped: str = "",
     findings: Sequence[Finding] = (),
+    warning: str = "",
 ) -> tuple[str, Path]:
     """Writes all results of a run into `directory`; table.md's text and the report's path.
 
@@ -56,7 +58,8 @@ def write_results(
     for, as a record. ledger: the accounts of the set's files. notes: sentences on how to read the numbers. curves_of: arms in the figure of training
     curves; empty for the first ones. pictures: more of them, after those that are drawn here. acquisition:
     how the films were taken; adds the arm `FACTS`, which knows nothing else, and every arm within groups. films: held-out
-    films of one repeat with the maps of the arm `mapped` (empty: the proposed one); adds where it looks. findings: of the caller's own, before these.
+    films of one repeat with the maps of the arm `mapped` (empty: the proposed one); adds where it looks. findings: of the caller's own, before these. warning: what a reader must know
+    before anything else, above the table and in the report's title.
     Raises UserError if cells are missing or of different recipes, or the proposed arm is not among them.
     """
     directory = Path(directory)
@@ -66,6 +69,7 @@ def write_results(
             f"the proposed arm is {proposed!r}, expected one of {', '.join(predictions)}; set config.crossval.proposed"
         )
     findings, more = [*findings], []
+    inside = chosen_inside(cells, titles)
     if acquisition is not None:
         predictions[FACTS] = facts_alone(acquisition.facts, next(iter(predictions.values())))
         titles = {**titles, FACTS: f"Acquisition alone: {', '.join(acquisition.names)}"}
@@ -85,8 +89,13 @@ def write_results(
                 narrow=True,
             )
         )
+    if inside is not None:
+        findings.append(inside)
     summary = summarise(predictions, proposed=proposed, seed=seed, resamples=resamples)
-    table = "\n".join([table_markdown(summary, titles), *(finding.markdown() for finding in findings)])
+    above = [f"**This is {warning}.**", ""] if warning else []
+    table = "\n".join(
+        [*above, table_markdown(summary, titles), *(finding.markdown() for finding in findings)]
+    )
     with writing(directory / "table.md", "w") as file:
         file.write(table)
     write_json(
@@ -98,7 +107,7 @@ def write_results(
     drawn = _drawn(directory / "figures", predictions, summary, (shown, selected), titles, colours)
     write_report(
         directory / "report.html",
-        title=title,
+        title=f"{title}: {warning}" if warning else title,
         command=command,
         data_set={**facts, **_counts(summary, ledger)},
         losses=accounts.reasons(ledger),

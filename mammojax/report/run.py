@@ -18,13 +18,20 @@ from mammojax.runs import stages
 from mammojax.runs.files import read_json, read_sealed, sha256_of, write_sealed, writing
 from mammojax.runs.locks import locked
 
-FORM = 2  # raise when what is made of the same cells changes
+FORM = 3  # raise when what is made of the same cells changes
 RESULTS, REPORT = "results.json", "report.html"
 WRITTEN = ("predictions.csv", "table.md", "table.json", "localisation.json", REPORT)
 EXTERNAL_NOTES = (
     "No network was trained, chosen or calibrated here: every record was scored by all networks of an arm, those of every "
     "fold and repeat, and their calibrated log-odds were averaged.",
 )
+
+
+CONTROLS = {  # what a table of a control is, said above it
+    "labels": "a control, not a study: labels were exchanged between patients, and honest folds show 0.5",
+    "partner": "a control, not a study: the other breast is that of another woman",
+    "images": "a control, not a study: folds were drawn image by image, and networks were tested on women they had seen",
+}
 
 
 def evaluate(
@@ -166,6 +173,7 @@ def _of_crossval(directory: Path, table: Table, cells: list[Cell], config: dict)
     data = config["data"]
     return {
         "title": f"mammojax: {data['name']}, {config['crossval']['folds']}-fold cross-validation",
+        "warning": CONTROLS.get(config["crossval"]["control"], ""),
         "facts": {**_set(config), "Scanning network": config["model"]["backbone"]},
         "notes": NOTES,
     }

@@ -3,7 +3,7 @@
 The paper, section 4: "to speed-up training, one can pre-compute the volumetric representations of all images". Copy 0 of
 a record is the crop as it is; copies 1, 2, ... are augmented. Shards hold records of one plan, so that a data set of
 any sizes compiles few programs; a killed scan goes on at the first missing shard, and processes with the same command
-share the shards out. While the device computes a batch the next one is read.
+share the shards out. While the device computes a batch the next one is read, and the next program compiled.
 """
 
 import functools
@@ -28,9 +28,9 @@ from mammojax.representations.cache import (
     tissue_name,
 )
 from mammojax.representations.intensity import stretched
+from mammojax.representations.programs import Programs
 from mammojax.representations.tissue import tissue_cells
 from mammojax.runs import stages
-from mammojax.runs.devices import ROWS, everywhere, padded_to
 from mammojax.runs.files import write_json, writing
 from mammojax.runs.share import Piece, part, shared
 from mammojax.seeds import stream
@@ -119,13 +119,15 @@ def scan_records(
     )
 
     def parts(folder: Path, done: Iterator) -> list[Piece]:
-        options = {"copies": copies, "augmentation": augmentation, "seed": seed, "batch": batch, "workers": workers,
-                   "precision": precision, "intensity": intensity, "cache": cache, "mesh": mesh, "done": done}  # fmt: skip
+        options = {"copies": copies, "augmentation": augmentation, "seed": seed, "workers": workers,
+                   "intensity": intensity, "cache": cache, "done": done}  # fmt: skip
+        order = dict.fromkeys(plans[shards[k][0]] for k in lacking(folder))
+        programs = Programs(network, tuple(order), batch=batch, precision=precision, mesh=mesh)
         return [
             part(
                 folder,
                 f"shard {k}",
-                functools.partial(_make_shard, folder, k, shards[k], records, network, plans, **options),
+                functools.partial(_make_shard, folder, k, shards[k], records, programs, plans, **options),
                 whole=(folder / shard_name(k)).is_file,
             )
             for k in range(len(shards))
@@ -192,8 +194,8 @@ def _moments_name(k: int) -> str:
     return f"moments_{k:05d}.npy"
 
 
-def _make_shard(folder, k, shard, records, network, plans, *, copies, augmentation, seed, batch, workers, precision,
-                intensity, cache, mesh, done) -> None:  # fmt: skip
+def _make_shard(folder, k, shard, records, programs, plans, *, copies, augmentation, seed, workers, intensity, cache,
+                done) -> None:  # fmt: skip
     """Writes the moments, the masks and the values of one shard, the values last: they say that it is whole."""
     parts: dict[int, list] = {i: [] for i in shard}
     for copy in range(copies):
@@ -205,9 +207,7 @@ def _make_shard(folder, k, shard, records, network, plans, *, copies, augmentati
             transform=Prepare(plans, intensity),
             workers=workers,
         )
-        for i, values, cells in scanned(
-            network, elements, plans, batch=batch, precision=precision, mesh=mesh
-        ):
+        for i, values, cells in scanned(programs, elements, plans):
             parts[i].append((values.reshape(-1, values.shape[-1]), cells.ravel()))
             next(done, None)
     exact = np.concatenate([values for i in shard for values, _ in parts[i]])
@@ -242,36 +242,8 @@ class Prepare:
         }
 
 
-@functools.cache
-def compiled_scan():
-    """scan(graph, state, pixels, plan, precision, mesh=None) -> maps, compiled once for each of graph, plan, precision, mesh."""
-    import jax
-    from flax import nnx
-
-    from mammojax.models.scanning import scan
-    from mammojax.models.sharding import scan_sharded
-
-    def program(graph, state, inputs, plan, precision, mesh=None):
-        network, dtype = nnx.merge(graph, state), np.dtype(precision)
-        if mesh is None or mesh.shape[ROWS] == 1:
-            return scan(network, inputs, plan, dtype=dtype)
-        return scan_sharded(network, inputs, plan, mesh, dtype=dtype)
-
-    return jax.jit(program, static_argnums=(0, 3, 4, 5))
-
-
-def scanned(network, elements, plans, *, batch: int = 1, precision: str = "float32", mesh=None) -> Iterator:
-    """(index, map float32[rows, columns, c], tissue bool[rows, columns]) of prepared elements of one plan, in order.
-
-    mesh: see `scan_records`; batch is rounded up to what it divides."""
-    from flax import nnx
-
-    from mammojax.models.sharding import place_rows
-
-    graph, state = nnx.split(network)
-    batch = padded_to(batch, mesh)
-    if mesh is not None:
-        state = everywhere(state, mesh)
+def scanned(programs: Programs, elements, plans) -> Iterator:
+    """(index, map float32[rows, columns, c], tissue bool[rows, columns]) of prepared elements of one plan, in order."""
     running: deque = deque()
 
     def finished():
@@ -283,15 +255,15 @@ def scanned(network, elements, plans, *, batch: int = 1, precision: str = "float
     def begin(waiting):
         plan = plans[waiting[0]["index"]]
         inputs = [e["input"] for e in waiting]
-        filled = np.stack(inputs + inputs[-1:] * (batch - len(inputs)))  # one program: the tail is padded
-        placed = filled if mesh is None else place_rows(filled, mesh)
-        result = compiled_scan()(graph, state, placed, plan, precision, mesh)
-        running.append((waiting, result, *plan_cells(plan)))
+        filled = np.stack(
+            inputs + inputs[-1:] * (programs.batch - len(inputs))
+        )  # one program: the tail is padded
+        running.append((waiting, programs(plan, filled), *plan_cells(plan)))
 
     waiting: list[dict] = []
     for element in elements:
         waiting.append(element)
-        if len(waiting) == batch:
+        if len(waiting) == programs.batch:
             begin(waiting)
             waiting = []
         if len(running) > _AHEAD:

@@ -312,8 +312,9 @@ class Crossval:
     proposed: str = field("", "The arm that differences are taken from; empty: the last one.")
     control: str = field(
         "none",
-        "A control in place of the study: labels exchanged between patients, or a random patient's other breast.",
-        choices=("none", "labels", "partner"),
+        "A control in place of the study: labels exchanged between patients, a random patient's other breast, or folds drawn "
+        "image by image, which leak.",
+        choices=("none", "labels", "partner", "images"),
     )
     resamples: int = field(2000, "Of the bootstrap.", least=2, most=1000000)
 

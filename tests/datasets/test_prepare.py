@@ -14,7 +14,7 @@ from PIL import Image
 
 from mammojax.datasets import accounts
 from mammojax.datasets import crop as cropping
-from mammojax.datasets.folds import refuse_shared_pictures, save_folds
+from mammojax.datasets.folds import refuse_shared_pictures
 from mammojax.datasets.prepare import prepare
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
@@ -308,7 +308,7 @@ def test_the_same_picture_under_two_patients_is_reported_and_refused_across_fold
     assert any("1 pictures lie under several patients" in line for line in lines)
     refuse_shared_pictures(records, np.asarray([0, 0, 1]))
     with pytest.raises(UserError, match=r"in several folds \(files 1 and 2 of accounts.csv"):
-        save_folds(tmp_path / "folds.json", records, [np.asarray([0, 1, 1])], seed=0)
+        refuse_shared_pictures(records, np.asarray([0, 1, 1]))
     assert not (tmp_path / "folds.json").exists()
 
 

@@ -1,11 +1,15 @@
 """Controls keep what they should and exchange what they say."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 
 from mammojax.datasets.samples import Samples
+from mammojax.experiment import crossval
 from mammojax.experiment.controls import exchanged_labels, random_partner
+from mammojax.experiment.predictions import read_predictions
+from mammojax.report.run import evaluate
 
 PATIENTS = np.repeat(np.arange(10), 4)
 LABELS = (np.isin(PATIENTS, (1, 4, 7)) & (np.arange(40) % 4 < 2)).astype(np.int32)
@@ -33,3 +37,30 @@ def test_a_random_partner_is_another_patient_of_the_same_view_and_only_where_the
         assert folds[found[i]] == folds[i]  # a read-out finds partners among those who are held out with it
     alone = random_partner(records, partner, PATIENTS, seed=0)
     assert (alone < 0).all()
+
+
+def test_folds_drawn_image_by_image_part_patients_and_the_table_says_so(own_run, tmp_path):
+    """The very run, the one control changed: its films are prepared and scanned already."""
+    settings = own_run.settings
+    crossval_settings = dataclasses.replace(settings.crossval, control="images", arms=("cells_bce",))
+    data = dataclasses.replace(settings.data, prepared=str(own_run.directory / "prepared"))
+    scan = dataclasses.replace(settings.scan, representations=str(own_run.directory / "representations"))
+    leaking = dataclasses.replace(
+        settings, run=str(tmp_path / "run"), crossval=crossval_settings, data=data, scan=scan
+    )
+    run = crossval(leaking, say=lambda line: None)
+    patient = {str(record.number): record.patient for record in run.records.records}
+
+    def shared_patients(cells):
+        first, second = (
+            {patient[row["record"]] for row in read_predictions(c.folder)}
+            for c in cells
+            if c.arm.name == "cells_bce"
+        )
+        return first & second
+
+    assert shared_patients(run.cells) and not shared_patients(own_run.cells)
+    table, report = evaluate(run.directory, command="again")
+    assert table.startswith("**This is a control, not a study: folds were drawn image by image")
+    assert "a control, not a study" in report.read_text(encoding="utf-8").partition("</title>")[0]
+    assert "control" not in evaluate(own_run.directory, command="again")[0]

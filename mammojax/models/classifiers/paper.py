@@ -4,12 +4,13 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from mammojax import settings
 from mammojax.errors import UserError
 from mammojax.models.classifiers.standardised import Standardised
-from mammojax.models.layers import EXACT
+from mammojax.models.layers import EXACT, patches_convolution
 
 SPATIAL = True  # reads where cells lie: maps, not bags
 
@@ -90,7 +91,9 @@ class Classifier(Standardised):
         """[(name, function)] from representations float32[b, cells, cells, c] to scores float32[b, 1, 1, 1]."""
         steps = [("standardise", lambda x: (x - self.mean[...]) / self.deviation[...])]
         for i, convolution in enumerate(self.convolutions, 1):
-            steps.append((f"conv{i}", lambda x, convolution=convolution: nnx.relu(convolution(x))))
+            steps.append(
+                (f"conv{i}", lambda x, convolution=convolution: nnx.relu(_convolved(convolution, x)))
+            )
             if cells > 1:
                 steps.append((f"pool{i}", _pool))
             cells = max(1, cells // 2)
@@ -101,6 +104,15 @@ class Classifier(Standardised):
         for i, dense in enumerate(self.dense, 1):
             steps.append((f"dense{i}", lambda x, dense=dense: self.dropout(nnx.relu(dense(x)))))
         return [*steps, ("score", self.score)]
+
+
+def _convolved(convolution: nnx.Conv, x: jax.Array) -> jax.Array:
+    """convolution(x), 3 x 3 with SAME padding: on a CPU as patches times a matrix, whose slopes take four fifths of the
+    time there."""
+    if jax.default_backend() != "cpu":
+        return convolution(x)
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return patches_convolution(padded, convolution.kernel[...], convolution.bias[...])
 
 
 def _pool(x: jax.Array) -> jax.Array:
