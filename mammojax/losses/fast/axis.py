@@ -105,7 +105,7 @@ def compressed_axis(
         upper = jnp.where(digits, seen[:_UPPER] | jnp.roll(seen[:_UPPER], 1), upper)
         return False & digits, running_count(upper) - 1, upper, seen
 
-    digits, every = representable & ~narrow, np.arange(_UPPER)
+    digits, every = representable & ~narrow, np.arange(_UPPER, dtype=np.int32)
     start = (
         digits,
         jnp.minimum(every, _UPPER_USED - 1),

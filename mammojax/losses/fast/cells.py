@@ -184,9 +184,8 @@ def _received(grid, matrix, sources, receivers):
 
     def some(i, received):
         at = lax.dynamic_slice(listed, (i * _UNITS_AT_ONCE,), (_UNITS_AT_ONCE,))
-        three = (at + 2 * (at // units))[:, None] + np.arange(
-            3
-        )  # each field has a unit of zeros at either end
+        # each field has a unit of zeros at either end
+        three = (at + 2 * (at // units))[:, None] + np.arange(3, dtype=np.int32)[None]
         around = jnp.take(own, three, axis=0, mode="clip").reshape(_UNITS_AT_ONCE, -1)
         new = _product(jnp.concatenate([around, jnp.take(far, at, axis=0, mode="clip")], axis=-1), matrix)
         return received.at[at].set(new, mode="drop")
@@ -217,8 +216,8 @@ def _from_afar(grid, own):
         jnp.pad(axis.stretch[:, None], ((0, 0), (cells.block // cells.unit - 1, 0))).reshape(-1)
         + cells.length
     )
-    decay = np.asarray([math.exp(-cells.length)] * 2 + [1, 1], own.dtype)
-    moves = np.asarray([0, 0, 0, 1], own.dtype)
+    decay = np.asarray([[math.exp(-cells.length)] * 2 + [1, 1]], own.dtype)
+    moves = np.asarray([[0, 0, 0, 1]], own.dtype)
 
     def step(carry, unit):
         (sums, lost), (part, apart) = carry, unit
