@@ -40,7 +40,9 @@ class Logistic:
     correct_drift = False
 
     def loss(self, scores, batch, state, axis_name=None):
-        return losses.logistic_loss(scores, batch.labels, where=batch.where, axis_name=axis_name)
+        return losses.logistic_loss(
+            scores, batch.labels, where=batch.where, weights=batch.weights, axis_name=axis_name
+        )
 
     def buffers(self, samples):
         return None
@@ -58,6 +60,8 @@ class WeightedLogistic:
     def loss(self, scores, batch, state, axis_name=None):
         half = state.counts.sum() / 2 / state.counts  # of a negative, of a positive
         weights = half[batch.labels]
+        if batch.weights is not None:
+            weights = weights * batch.weights
         # the mean over the batch's plain number of samples: `logistic_loss` divides by the sum of the weights
         kept, total = batch.where.sum(), (weights * batch.where).sum()
         if axis_name is not None:
@@ -80,7 +84,7 @@ class Auc:
 
     pairs: "batch", "buffer" or "two_pass", which is "batch" for steps over groups of batches. policy, capacity: of the
     score buffers; capacity 0 means one slot a training sample. surrogate ... temperature: of a pair. correct_drift: stored
-    scores are moved by the mean change of the batch's own samples.
+    scores are moved by the mean change of the batch's own samples. stratified: batches are drawn class by class.
     """
 
     pairs: str = "buffer"
@@ -91,6 +95,7 @@ class Auc:
     margin: float = 0.0
     temperature: float = 1.0
     correct_drift: bool = True
+    stratified: bool = False
 
     def form(self):
         names = ("surrogate", "implementation", "margin", "temperature")
@@ -104,13 +109,14 @@ class Auc:
                 batch.ids,
                 state.buffers,
                 where=batch.where,
+                weights=batch.weights,
+                stratified=self.stratified,
                 correct_drift=self.correct_drift,
                 axis_name=axis_name,
                 **self.form(),
             )
-        return losses.pairwise_auc_loss(
-            scores, batch.labels, where=batch.where, axis_name=axis_name, **self.form()
-        )
+        known = {"where": batch.where, "weights": batch.weights, "axis_name": axis_name}
+        return losses.pairwise_auc_loss(scores, batch.labels, **known, **self.form())
 
     def buffers(self, samples):
         if self.pairs != "buffer":
@@ -158,7 +164,9 @@ class PartialAuc:
 
     def loss(self, scores, batch, state, axis_name=None):
         form = self.pair.form() | {"max_fpr": self.max_fpr, "min_tpr": self.min_tpr, "axis_name": axis_name}
-        return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **form)
+        return losses.pairwise_auc_loss(
+            scores, batch.labels, where=batch.where, weights=batch.weights, **form
+        )
 
     def buffers(self, samples):
         return None
@@ -184,6 +192,7 @@ class SoftPartialAuc:
             scores,
             batch.labels,
             where=batch.where,
+            weights=batch.weights,
             softness=self.softness,
             positive_softness=self.softness if self.two_way else None,
             surrogate=self.pair.surrogate,
@@ -212,7 +221,7 @@ class Aucm:
     def loss(self, scores, batch, state, axis_name=None):
         _on_one_device("AUCM", axis_name)
         margin = 1 + self.margin
-        known = scores, batch.labels, batch.where
+        known = scores, batch.labels, batch.where, batch.weights
         if self.stored and state.buffers is not None:
             after = losses.buffers.update(
                 state.buffers,
@@ -222,11 +231,17 @@ class Aucm:
                 where=batch.where,
                 correct_drift=self.correct_drift,
             )
-            known = after.scores, after.labels, after.labels >= 0
-        variables = losses.aucm_saddle(*known[:2], where=known[2], margin=margin)
+            known = after.scores, after.labels, after.labels >= 0, None
+        variables = losses.aucm_saddle(*known[:2], where=known[2], weights=known[3], margin=margin)
         share = state.counts[1] / state.counts.sum()
         return losses.aucm_loss(
-            scores, batch.labels, variables, margin=margin, positive_share=share, where=batch.where
+            scores,
+            batch.labels,
+            variables,
+            margin=margin,
+            positive_share=share,
+            where=batch.where,
+            weights=batch.weights,
         )
 
     def buffers(self, samples):
@@ -247,7 +262,11 @@ class AveragePrecision:
     def loss(self, scores, batch, state, axis_name=None):
         _on_one_device("average precision", axis_name)
         return losses.average_precision_loss(
-            scores, batch.labels, where=batch.where, temperature=self.temperature
+            scores,
+            batch.labels,
+            where=batch.where,
+            weights=batch.weights,
+            temperature=self.temperature,
         )
 
     def buffers(self, samples):
@@ -263,7 +282,9 @@ def _on_one_device(what: str, axis_name: str | None) -> None:
 
 
 def _pair(options: dict) -> Auc:
-    return Auc(**{field.name: options[field.name] for field in dataclasses.fields(Auc)})
+    return Auc(
+        **{field.name: options[field.name] for field in dataclasses.fields(Auc) if field.name in options}
+    )
 
 
 # of the options of the loss, of which each takes its own

@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     """inputs: maps float32[b, r, c, ch], pixels float32[b, h, w, 1], or int32[b], rows of the maps that lie on the device.
     labels: int32[b] in {0, 1}. ids: int32[b], the sample's slot in the buffers. where: bool[b], False for padding.
     tissue: bool[b, r, c], the cells that are breast; None where `inputs` are rows. plan: how pixels are scanned, None
-    for maps.
+    for maps. weights: float32[b], what a sample counts in the loss; None: 1 each.
     """
 
     inputs: Any
@@ -38,6 +38,7 @@ class Batch(NamedTuple):
     where: Any
     tissue: Any = None
     plan: Any = None
+    weights: Any = None
 
 
 class Maps(NamedTuple):
@@ -237,8 +238,8 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None) 
         return scores, nnx.state(model, nnx.Not(nnx.Param))
 
     def loss_of_all(scores, samples, state, *, where):
-        labels, ids = samples
-        batch = Batch(None, labels, ids, where)
+        labels, ids, weights = samples
+        batch = Batch(None, labels, ids, where, weights=weights)
         return objective.loss(scores, batch, state), (
             _stored(objective, state, scores, batch),
             _staleness(state, scores, batch),
@@ -267,7 +268,7 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None) 
         def batches():  # each is scored twice from the same variables, with random numbers of its own
             for j, b in enumerate(group):
                 inputs = (shifted(state.rest, j), progress, b.inputs, b.tissue, _Static(b.plan))
-                yield inputs, (b.labels, b.ids), b.where
+                yield inputs, (b.labels, b.ids, b.weights), b.where
 
         lean = state._replace(params=None, rest=None, opt_state=None, average=None, anchor=None)
         loss, gradient, rest, (buffers, stale) = value_and_gradient(state.params, batches, lean)
