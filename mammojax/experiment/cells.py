@@ -265,7 +265,7 @@ class Experiment:
 
 PAIR_LOSS = (
     "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift", "max_fpr",
-    "min_tpr", "softness",
+    "min_tpr", "softness", "inner_rate",
 )  # fmt: skip
 
 

@@ -225,6 +225,7 @@ class Loss:
     weights: str = field(
         "none", "device: machines weigh the same in all within a class.", choices=("none", "device")
     )
+    inner_rate: float = field(0.1, "Compositional AUC: rate of the logistic step.", least=0.0, most=1e6)
     softness: float = field(1.0, "Soft partial AUC: small, the hardest alone.", above=0.0, most=1e6)
     two_pass_batches: int = field(
         0, "pairs=two_pass, stage one: batches a step; 0: a whole epoch.", least=0, most=10**6

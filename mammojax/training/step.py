@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from mammojax import losses
+from mammojax.errors import UserError
 from mammojax.runs.devices import padded_to
 from mammojax.training import spreading
 from mammojax.training.objectives import Objective
@@ -154,9 +155,17 @@ def one_step(
     axis_name: of `jax.shard_map`, over which the batch is spread. Scores of the report are this device's.
     """
 
-    def loss_of(params):
+    def scored_by(params):
         model = nnx.merge(graph, params, state.rest, copy=True)
-        scores = forward(model, batch, _progress(state.step, optimizer))
+        return forward(model, batch, _progress(state.step, optimizer)), model
+
+    def loss_of(params):
+        here = params
+        if objective.first is not None:
+            other, rate = objective.first
+            slopes = jax.grad(lambda p: other.loss(scored_by(p)[0], batch, state, axis_name))(params)
+            here = jax.tree.map(lambda p, slope: p - rate * slope, params, slopes)
+        scores, model = scored_by(here)
         loss = objective.loss(scores, batch, state, axis_name)
         penalty = optimizer.penalty(params, state.anchor)
         total = loss + penalty if optimizer.decay == "penalty" else loss
@@ -263,6 +272,11 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None) 
             arrays = batch._replace(plan=None) if mesh is None else spreading.spread(batch, mesh)
             state, report = single(state, arrays, maps, batch.plan)
             return state, report if mesh is None else report._replace(scores=report.scores[:size])
+        if objective.first is not None:
+            raise UserError(
+                "the compositional AUC loss takes one batch a step; give config.finetune.microbatches=1, and "
+                "config.loss.pairs=batch or buffer"
+            )
         progress = _progress(state.step, optimizer)
 
         def batches():  # each is scored twice from the same variables, with random numbers of its own
