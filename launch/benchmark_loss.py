@@ -37,7 +37,7 @@ if __name__ == "__main__":
         "positive_rate", "0.1,0.01", "shares of positives; the first is that of the figures"
     )
     IMPLEMENTATIONS = flags.DEFINE_list("implementations", "materialized,tiled,fast", "of the library")
-    PEERS = flags.DEFINE_list("peers", "jax,torch,rax,libauc,keops", "other programs; empty: none")
+    PEERS = flags.DEFINE_list("peers", "jax,torch,rax,libauc,keops,aum", "other programs; empty: none")
     SURROGATE = flags.DEFINE_string(
         "surrogate", "logistic", "logistic, squared_hinge, hinge, square or sigmoid"
     )
@@ -114,6 +114,7 @@ def epochs(measured, sizes: list[int], rate: float, capacities: list[int]) -> li
 def bars(measured, limit: int, peers: list[str]) -> list[tuple[str, str, str]]:
     """(what, bar, measured): what the logistic loss must hold on two CPU cores, ratios within this run."""
     from mammojax.benchmarks.loss.figures import NAMES, fitted_slope
+    from mammojax.benchmarks.loss.peers import SORTING
     from mammojax.benchmarks.tables import bytes_text
 
     def row(program, size, positives, distribution="normal"):
@@ -126,7 +127,7 @@ def bars(measured, limit: int, peers: list[str]) -> list[tuple[str, str, str]]:
         return f"{slow['milliseconds'] / quick['milliseconds']:.4g} x"
 
     together = measured.measure("bars", ["tiled", "fast", *peers], 11_000, 1_000) if limit >= 11_000 else {}
-    others = [name for name in peers if name in together and name != "jax"]
+    others = [name for name in peers if name in together and name not in ("jax", *SORTING)]
     fastest = min(others, key=lambda name: together[name]["milliseconds"], default=None)
     table = []
     for name, bar in (("tiled", 12), ("fast", 150)):

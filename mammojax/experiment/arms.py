@@ -84,6 +84,9 @@ ARMS: dict[str, Arm] = {
     "cells_auc_bce": Arm(
         "Top cells, half AUC, half logistic", "#ddaa33", "maps", "auc_and_logistic", settings=CELLS
     ),
+    "cells_compositional": Arm(
+        "Top cells, AUC after a logistic step", "#aa7744", "maps", "compositional_auc", settings=CELLS
+    ),
     "cells_pauc": Arm("Top cells, partial AUC loss", "#6699cc", "maps", "partial_auc", settings=CELLS),
     "cells_soft_pauc": Arm(
         "Top cells, soft partial AUC loss", "#4477aa", "maps", "soft_partial_auc", settings=CELLS

@@ -29,6 +29,7 @@ from mammojax.seeds import stream
 from mammojax.settings import Settings, to_mapping
 from mammojax.training.objectives import OBJECTIVES
 from mammojax.training.pace import Pace
+from mammojax.training.sampling import device_weights
 from mammojax.training.saved import arrays_of
 
 SPEED_FILE = "speed.jsonl"
@@ -249,14 +250,26 @@ class Experiment:
             maps,
             self._samples.labels,
             build=build,
-            objective=OBJECTIVES[arm.objective](**_pair(settings)),
+            objective=OBJECTIVES[arm.objective](
+                **_pair(settings), stratified=settings.training.positives > 0
+            ),
             training=settings.training,
+            weights=functools.partial(self._weights, settings.loss.weights),
             group=group,
             mesh=mesh,
             pace=self._pace,
             say=self._say,
             track=self._track,
         )
+
+    def _weights(self, kind: str, fitted: np.ndarray) -> np.ndarray | None:
+        """float32[n] of all samples, those that are not fitted to 0."""
+        if kind == "none":
+            return None
+        devices = [self._records.records[int(self._samples.members[int(i)][0])].device for i in fitted]
+        weights = np.zeros(len(self._samples.labels), np.float32)
+        weights[fitted] = device_weights(self._samples.labels[fitted], devices)
+        return weights
 
     def _stage_one(self, arm: Arm, parts: Split):
         key = self._representations(arm.settings).key
@@ -313,7 +326,7 @@ class Experiment:
 
 PAIR_LOSS = (
     "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift", "max_fpr",
-    "min_tpr", "softness",
+    "min_tpr", "softness", "inner_rate",
 )  # fmt: skip
 
 

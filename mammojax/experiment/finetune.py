@@ -134,6 +134,7 @@ class MergedLearner:
             seed=stream(seed, "shuffle"),
             augmentation=self._augmentation,
             group=tuning.microbatches,
+            weights=self._stage_one.weights(fitted),
         )
 
         def advance(state, epoch, begin):

@@ -60,7 +60,8 @@ class MapLearner:
     """Fits classifiers to the samples of one data set.
 
     bags: of all samples. maps: the same on the device, None to read them batch by batch. labels: int[n]. build(seed) ->
-    classifier. training: `settings.Training`. group: batches a step (0: an epoch). mesh: see `compiled_step`; the maps lie
+    classifier. training: `settings.Training`. weights(fitted) -> float32[n], what each of all samples counts where those are
+    fitted to, or None. group: batches a step (0: an epoch). mesh: see `compiled_step`; the maps lie
     on it.
     """
 
@@ -73,6 +74,7 @@ class MapLearner:
         build: Callable,
         objective: Objective,
         training,
+        weights: Callable[[np.ndarray], np.ndarray | None] = lambda fitted: None,
         group: int = 1,
         mesh=None,
         pace: Pace | None = None,
@@ -80,6 +82,7 @@ class MapLearner:
         track: Callable,
     ):
         self._bags, self._maps, self._labels = bags, maps, labels
+        self.weights = weights
         self._build, self._objective, self._training, self._group = build, objective, training, group
         self._mesh, self._pace, self._say, self._track = mesh, pace or Pace(), say, track
 
@@ -114,6 +117,7 @@ class MapLearner:
         members = np.zeros((len(jobs), len(self._labels)), bool)
         for k, (fitted, _) in enumerate(jobs):
             members[k, fitted] = True
+        weights = [self.weights(fitted) for fitted, _ in jobs]
         models = [self._model(stream(seed, "classifier", k)) for k in range(len(jobs))]
         found = fit_full(
             models,
@@ -124,6 +128,7 @@ class MapLearner:
             members,
             epochs=self._training.epochs,
             evaluate_every=self._training.evaluate_every,
+            weights=None if weights[0] is None else np.stack(weights),
         )
         epochs = [int(epoch) for epoch in found.epochs]
 
@@ -174,6 +179,7 @@ class MapLearner:
         batch = min(t.batch or len(fitted), len(fitted))
         group = self._group if self._maps is None or self._group != 1 else 1
         steps = feeding.steps_per_epoch(len(fitted), batch=batch, group=group)
+        drawing = feeding.Drawing(batch, t.positives, self.weights(fitted))
         optimizer = self._optimizer(steps * t.epochs)
         model = self._model(stream(seed, "classifier"))
         graph, state = start(
@@ -192,7 +198,7 @@ class MapLearner:
         def advance(state, epoch, begin):
             if rows:
                 made = feeding.row_batches(
-                    fitted, labels, batch=batch, copies=self._bags.copies, seed=shuffle, epoch=epoch
+                    fitted, labels, drawing=drawing, copies=self._bags.copies, seed=shuffle, epoch=epoch
                 )
                 seen[epoch] = made
                 if not begin:  # the whole epoch is one part
@@ -201,7 +207,7 @@ class MapLearner:
                 return
             step = compiled_step(graph, optimizer, self._objective, self._mesh)
             feed = feeding.map_batches(
-                self._bags, fitted, labels, batch=batch, seed=shuffle, group=group, mesh=self._mesh
+                self._bags, fitted, labels, drawing=drawing, seed=shuffle, group=group, mesh=self._mesh
             )
             for gathered in self._pace.waited(feed(epoch, begin)):
                 state, report = step(state, gathered)

@@ -23,6 +23,7 @@ def buffered_auc_loss(
     implementation: str = "auto",
     margin: float = 0.0,
     temperature: float = 1.0,
+    stratified: bool = False,
     correct_drift: bool = False,
     axis_name: str | None = None,
 ) -> jax.Array:
@@ -43,6 +44,14 @@ def buffered_auc_loss(
     and `fifo` hold different shares of the two classes, a score of the class with the smaller share counts as
     many times more: P : N stays the ratio of the classes that were offered. 0, with gradient 0, while batch and
     buffers lack a class.
+
+    stratified: for batches that are drawn class by class, where neither they nor what was offered shows the ratio of the
+    classes. Each class of the batch is then normalised by itself, and the score of a partner is a constant,
+
+    .. math:: L_B = \frac{1}{|B_+|} \sum_{i \in B_+} \frac{1}{N} \sum_j l(n_j - p_i) + \frac{1}{|B_-|} \sum_{j \in
+        B_-} \frac{1}{P} \sum_i l(n_j - p_i)
+
+    whose gradient is in the mean, again, that of the full loss, whatever share of the batch is positive.
 
     Scores drift together in training: then the batch's positives meet negatives that stand too low or too high, and its
     negatives the reverse, which weighs the two classes unequally. correct_drift: stored scores are moved by
@@ -78,6 +87,9 @@ def buffered_auc_loss(
         "temperature": temperature,
         "axis_name": axis_name,
     }
+    if stratified:
+        partners = own_p + stored_p, own_n + stored_n
+        return sound * _partnered(both, own_p, own_n, *partners, scores.shape[0], options)
     total = pairwise_sum(both, own_p, own_n + stored_n, **options) + pairwise_sum(
         both, stored_p, own_n, **options
     )
@@ -90,6 +102,24 @@ def buffered_auc_loss(
     defined = (size > 0) & (p > 0) & (n > 0)
     factor = jnp.where(defined, everything / jnp.where(defined, size, 1) / jnp.where(defined, p * n, 1), 0)
     return total * factor * sound
+
+
+def _partnered(both, own_p, own_n, partner_p, partner_n, size, options):
+    """The stratified form: the classes of the batch, one after the other, beside partners whose scores are constants.
+
+    both: float[m], the scores of the batch, `size` of them, and the stored ones; the others: float[m], weights."""
+    axis_name = options["axis_name"]
+    everyone = jnp.concatenate([both[:size], lax.stop_gradient(both)])
+    loss = jnp.zeros((), both.dtype)
+    for own, partners, of_positives in ((own_p, partner_n, True), (own_n, partner_p, False)):
+        own = jnp.concatenate([own[:size], jnp.zeros_like(both)])
+        partners = jnp.concatenate([jnp.zeros_like(both[:size]), partners])
+        total = pairwise_sum(everyone, *((own, partners) if of_positives else (partners, own)), **options)
+        mine, theirs = jnp.sum(own), jnp.sum(partners)
+        if axis_name is not None:
+            mine, theirs = lax.psum((mine, theirs), axis_name)
+        loss += total / jnp.where(mine * theirs > 0, mine * theirs, 1)
+    return loss
 
 
 def _in_two(weights, size, axis_name):

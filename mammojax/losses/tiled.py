@@ -27,7 +27,7 @@ from mammojax.losses.surrogates import Cells, Surrogate
 
 _ROWS = 512  # positives in a tile at most: fewer, larger tiles keep more cores busy
 _COLUMNS = 2048  # negatives in a tile at most
-_LISTED_AT_ONCE = 1 << 16  # samples; O(1) memory beside the list
+_COUNTED_AT_ONCE = 1 << 16  # samples; O(1) memory beside their places
 _PRODUCT = 8  # rows under one logarithm; (1 + 1)^8 cannot overflow
 _SPAN = 40.0  # exp(2 * 40) is a float32, and so is its inverse
 
@@ -52,44 +52,34 @@ def value_and_gradient(
         # their sum can be a thousandth of its terms, and of their rounding errors not
         return _in_float64(surrogate)(scores, weights)
     size = scores.shape[0]
-    listed, positives, negatives = _list(weights)
     tall, wide = (min(most, -(-size // 64) * 64) for most in (_ROWS, _COLUMNS))
-    row_tiles, column_tiles = -(-positives // tall), -(-negatives // wide)
+    place, row_tiles, column_tiles = _places(weights, tall, wide)
 
-    def members(at, exists):
-        """Ids, scores and weights of the samples listed at `at`; what does not exist weighs nothing and has no id."""
-        ids = jnp.take(listed, at, mode="clip")
-        # it gets the score of one that does: no range that the tile does not have
-        seen = jnp.take(scores, jnp.where(exists, ids, jnp.take(ids, lax.argmax(exists, 0, np.int32))))
-        return jnp.where(exists, ids, size), seen, jnp.where(exists, jnp.abs(jnp.take(weights, ids)), 0)
+    def listed(x):
+        return jnp.zeros_like(x, shape=size + tall + wide).at[place].set(x, mode="drop")
 
-    def column_of_tiles(j, carry):
-        total, slopes, lost = carry
-        at = size - 1 - (j * np.int32(wide) + np.arange(wide, dtype=np.int32))
-        columns, n, b = members(at, at >= size - negatives)
+    s, w = listed(scores), listed(weights)
 
-        def tile(i, carry):
-            total, (slopes, lost), column_sums = carry
-            at = i * np.int32(tall) + np.arange(tall, dtype=np.int32)
-            rows, p, a = members(at, at < positives)
-            cost, row_slopes, column_slopes = _tile(p, a, n, b, surrogate, factorise)
-            here = (jnp.take(x, rows, mode="fill", fill_value=0) for x in (slopes, lost))
-            slopes, lost = (
-                x.at[rows].set(new, mode="drop")
-                for x, new in zip((slopes, lost), _add(here, -a * row_slopes))
-            )
-            return _add(total, cost), (slopes, lost), _add(column_sums, column_slopes)
+    def members(at, extent):
+        """Scores and weights of a tile's rows or columns; what does not exist weighs nothing."""
+        # a gather, since XLA would take a slice anew for every pair
+        place = at + np.arange(extent, dtype=np.int32)
+        return jnp.take(s, place, mode="clip"), jnp.abs(jnp.take(w, place, mode="clip"))
 
-        zeros = 0 * n
-        total, (slopes, lost), column_sums = lax.fori_loop(
-            0, row_tiles, tile, (total, (slopes, lost), (zeros, zeros))
-        )
-        return total, slopes.at[columns].set(b * column_sums[0], mode="drop"), lost
+    def add_tile(k, carry):
+        total, *sums = carry
+        rows, columns = lax.rem(k, row_tiles) * tall, row_tiles * tall + lax.div(k, row_tiles) * wide
+        (p, a), (n, b) = members(rows, tall), members(columns, wide)
+        cost, row_slopes, column_slopes = _tile(p, a, n, b, surrogate, factorise)
+        for at, new in ((rows, -a * row_slopes), (columns, b * column_slopes)):
+            added = _add([lax.dynamic_slice(x, (at,), new.shape) for x in sums], new)
+            sums = [lax.dynamic_update_slice(x, y, (at,)) for x, y in zip(sums, added)]
+        return _add(total, cost), *sums
 
-    zeros = 0 * weights  # of data: under shard_map a carry that differs by device must start as one
-    start = ((zeros[0], zeros[0]), zeros, zeros)
-    total, slopes, _ = lax.fori_loop(0, column_tiles, column_of_tiles, start)
-    return total[0], slopes
+    zeros = 0 * w  # of data: under shard_map a carry that differs by device must start as one
+    start = (zeros[0], zeros[0]), zeros, zeros
+    total, slopes, _ = lax.fori_loop(np.int32(0), row_tiles * column_tiles, add_tile, start)
+    return total[0], jnp.take(slopes, place, mode="fill", fill_value=0)
 
 
 @functools.lru_cache(maxsize=64)
@@ -106,23 +96,29 @@ def _in_float64(surrogate):
     return value_and_slopes
 
 
-def _list(weights):
-    """int32[n]: the indices of the positives from the front, those of the negatives from the back; how many of each."""
+def _places(weights, tall, wide):
+    """(int32[n], tiles of positives, tiles of negatives): where each sample is listed. Positives come first, in whole tiles
+    of `tall`, and then the negatives, in tiles of `wide`; what does not count is nowhere."""
     size = weights.shape[0]
-    chunk = min(_LISTED_AT_ONCE, size)
+    chunk = min(_COUNTED_AT_ONCE, size)
+    tall, wide, nowhere = np.int32(tall), np.int32(wide), np.int32(size + tall + wide)
 
-    def add(i, carry):
-        listed, positives, negatives = carry
+    def count(i, carry):
+        place, positives, negatives = carry
         at = jnp.minimum(i * np.int32(chunk), np.int32(size - chunk))
         index = at + np.arange(chunk, dtype=np.int32)
         weight = jnp.where(index >= i * np.int32(chunk), lax.dynamic_slice(weights, (at,), (chunk,)), 0)
-        upward, downward = running_count(jnp.stack([weight > 0, weight < 0]))
-        upward, downward = positives + upward, negatives + downward
-        place = jnp.where(weight > 0, upward - 1, jnp.where(weight < 0, size - downward, size))
-        return listed.at[place].set(index, mode="drop"), upward[-1], downward[-1]
+        up, down = running_count(jnp.stack([weight > 0, weight < 0]))
+        # negatives count downward from -1
+        found = jnp.where(weight > 0, positives + up - 1, -negatives - down)
+        found = jnp.where(weight != 0, found, lax.dynamic_slice(place, (at,), (chunk,)))
+        return lax.dynamic_update_slice(place, found, (at,)), positives + up[-1], negatives + down[-1]
 
     zeros = (0 * weights).astype(jnp.int32)
-    return lax.fori_loop(np.int32(0), np.int32(-(-size // chunk)), add, (zeros, zeros[0], zeros[0]))
+    start = zeros + nowhere, zeros[0], zeros[0]
+    place, positives, negatives = lax.fori_loop(np.int32(0), np.int32(-(-size // chunk)), count, start)
+    rows, columns = lax.div(positives + (tall - 1), tall), lax.div(negatives + (wide - 1), wide)
+    return jnp.where(place < 0, rows * tall - 1 - place, place), rows, columns
 
 
 def _add(total, term):
@@ -138,8 +134,9 @@ def _tile(p, a, n, b, surrogate, factorise):
     plain = functools.partial(_plain_tile, surrogate=surrogate)
     if not factorise or surrogate.fast != Cells(0):
         return plain(p, a, n, b)
-    low = jnp.minimum(jnp.min(p), jnp.min(n))
-    high = jnp.maximum(jnp.max(p), jnp.max(n))
+    # what does not exist has no range
+    low = jnp.minimum(jnp.min(p, where=a > 0, initial=jnp.inf), jnp.min(n, where=b > 0, initial=jnp.inf))
+    high = jnp.maximum(jnp.max(p, where=a > 0, initial=-jnp.inf), jnp.max(n, where=b > 0, initial=-jnp.inf))
     reach = (high - low + abs(surrogate.margin)) / surrogate.temperature
     same_weight = jnp.all((a == jnp.max(a)) | (a == 0))
     factorised = functools.partial(_factorised_tile, low + (high - low) / 2, surrogate)
@@ -157,10 +154,10 @@ def _plain_tile(p, a, n, b, surrogate):
 def _factorised_tile(centre, surrogate, p, a, n, b):
     """u = exp(x) is a product; sigma(x) = u / (1 + u), and exp(-|x|) = min(u, 1 / u) under the logarithm."""
     scale = 1 / surrogate.temperature
-    n = n[None, :]
+    n = jnp.where(b > 0, n, centre)[None, :]
     up_n, down_n = _exponentials(*_difference(n, centre), scale)
-    up_p, down_p = _exponentials(*_difference(p, centre + surrogate.margin), scale)
     exists = a > 0
+    up_p, down_p = _exponentials(*_difference(jnp.where(exists, p, centre), centre + surrogate.margin), scale)
     # a row that is not there: u = 0, so exp(-|x|) = 0 and sigma = 0
     down_p, p = jnp.where(exists, down_p, 0), jnp.where(exists, p - surrogate.margin, jnp.inf)
     # the product less one, so that small terms are not lost; groups of rows that lie together: slices cost nothing

@@ -126,6 +126,13 @@ def check_arms(
         for path, complaint in idle(tree, [tree]).items() if name in trained else ():
             if path in own:
                 raise UserError(f"in the arm {name}, {complaint}")
+    if settings.training.positives and all(
+        arms[name].training.batch == 0 for name in arms if name in trained
+    ):
+        raise UserError(
+            f"config.training.positives is {settings.training.positives}, and every arm trains on all samples at once; "
+            "give config.training.batch=16, or leave config.training.positives at 0"
+        )
     for complaint in idle(settings, [arms[name] for name in arms if name in trained] or [settings]).values():
         raise UserError(complaint)
 

@@ -48,15 +48,14 @@ class Data:
     source: str = field("", "The folder (or archive) with the files, as they were downloaded.")
     labels: str = field("", "The label scheme; empty: the data set's default.", table="label_schemes")
     also: tuple[str, ...] = field(
-        (),
-        "Sets trained together with it, results a set: 'mias:source=FOLDER,labels=abnormal' (source, labels, split, depth).",
+        (), "Sets trained with it, results a set: 'mias:source=FOLDER,labels=abnormal' (or split, depth)."
     )
     split: str = field("", "Part of an official split: train, test, clean_train, clean_test; empty: all.")
     prepared: str = field(
         "", "Folder of prepared sets; empty: RUN/prepared. Share it between runs to prepare once."
     )
     margin: float = field(
-        0.02, "What the breast box is grown by, share of its longer side.", least=0.0, most=0.5
+        0.02, "What the breast box grows by, share of its longer side.", least=0.0, most=0.5
     )
     depth: int = field(
         0,
@@ -226,6 +225,10 @@ class Loss:
     temperature: float = field(1.0, "Score differences are divided by it.", above=0.0, most=1e6)
     max_fpr: float = field(0.1, "Partial AUC: up to this false positive rate.", above=0.0, most=1.0)
     min_tpr: float = field(0.0, "Partial AUC: from this true positive rate on.", least=0.0, below=1.0)
+    weights: str = field(
+        "none", "device: machines weigh the same in all within a class.", choices=("none", "device")
+    )
+    inner_rate: float = field(0.1, "Compositional AUC: rate of the logistic step.", least=0.0, most=1e6)
     softness: float = field(1.0, "Soft partial AUC: small, the hardest alone.", above=0.0, most=1e6)
     two_pass_batches: int = field(
         0, "pairs=two_pass, stage one: batches a step; 0: a whole epoch.", least=0, most=10**6
@@ -241,6 +244,9 @@ class Training:
 
     epochs: int = field(20, "Passes over the training samples.", least=1, most=100000)
     batch: int = field(16, "Samples a step; 0: all of them.", least=0, most=65536)
+    positives: float = field(
+        0.0, "Share of them in a batch of stage one, weighted to the same loss; 0: any.", least=0.0, below=1.0
+    )
     learning_rate: float = field(3e-4, "The largest of the schedule.", above=0.0, most=100.0)
     schedule: str = field(
         "cosine",

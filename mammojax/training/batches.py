@@ -6,6 +6,7 @@ one optimiser step are a group.
 
 import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import grain
 import numpy as np
@@ -17,20 +18,24 @@ from mammojax.representations.bags import Bags
 from mammojax.representations.scan import Prepare, plan_cells
 from mammojax.runs import stopping
 from mammojax.runs.devices import own_rows
+from mammojax.training import sampling
 from mammojax.training.step import Batch
 
 
-def padded(elements: dict, labels: np.ndarray, size: int, plan=None) -> Batch:
-    """A batch of `size` from up to as many elements; padding repeats the first element and is masked."""
+def padded(elements: dict, labels: np.ndarray, size: int, plan=None, weights=None) -> Batch:
+    """A batch of `size` from up to as many elements; padding repeats the first element and is masked. weights: float32[n] of
+    all samples, as labels are."""
     n = len(elements["slot"])
     fill = np.concatenate([np.arange(n), np.zeros(size - n, int)])
+    index = np.asarray(elements["index"])[fill]
     return Batch(
         inputs=np.asarray(elements["inputs"], np.float32)[fill],
-        labels=labels[np.asarray(elements["index"])[fill]].astype(np.int32),
+        labels=labels[index].astype(np.int32),
         ids=np.asarray(elements["slot"], np.int32)[fill],
         where=np.arange(size) < n,
         tissue=np.asarray(elements["tissue"], bool)[fill],
         plan=plan,
+        weights=None if weights is None else weights[index],
     )
 
 
@@ -40,14 +45,44 @@ def order(samples: int, copies: int, *, seed: int, epoch: int) -> tuple[np.ndarr
     return rng.permutation(samples), rng.integers(copies, size=samples)
 
 
+class Drawing(NamedTuple):
+    """How the batches of an epoch are drawn. size: of a batch. share: of positives in each; 0: as they come. weights:
+    float32[n] of all samples, None: 1 each."""
+
+    size: int
+    share: float = 0.0
+    weights: np.ndarray | None = None
+
+    def order(
+        self, labels: np.ndarray, copies: int, *, seed: int, epoch: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`order` of the samples with these labels, or one whose batches have the share of positives."""
+        if not self.share:
+            return order(len(labels), copies, seed=seed, epoch=epoch)
+        rng = np.random.default_rng([seed, epoch])
+        chosen = sampling.balanced_order(labels, batch=self.size, share=self.share, rng=rng)
+        return chosen, rng.integers(copies, size=len(labels))
+
+    def weights_of(self, indices: Sequence[int], labels: np.ndarray) -> np.ndarray | None:
+        """float32[n] of all samples, right for those of `indices`: their weights, and what undoes the share. labels: of
+        all samples."""
+        if not self.share:
+            return self.weights
+        weights = np.ones(len(labels), np.float32) if self.weights is None else self.weights.copy()
+        chosen = np.asarray(indices)
+        weights[chosen] *= sampling.importance(labels[chosen], batch=self.size, share=self.share)
+        return weights
+
+
 def row_batches(
-    indices: Sequence[int], labels: np.ndarray, *, batch: int, copies: int, seed: int, epoch: int
+    indices: Sequence[int], labels: np.ndarray, *, drawing: Drawing, copies: int, seed: int, epoch: int
 ) -> Batch:
     """An epoch over samples whose maps lie on the device: a `Batch` of arrays [steps, b], its inputs rows of the maps.
 
     labels: int[n] of all samples. The last batch is padded; ids are positions in `indices`.
     """
-    chosen, copy = order(len(indices), copies, seed=seed, epoch=epoch)
+    batch, weights = drawing.size, drawing.weights_of(indices, labels)
+    chosen, copy = drawing.order(labels[np.asarray(indices)], copies, seed=seed, epoch=epoch)
     steps = -(-len(chosen) // batch)
     fill = np.concatenate([np.arange(len(chosen)), np.zeros(steps * batch - len(chosen), int)])
     slots = chosen[fill]
@@ -58,6 +93,7 @@ def row_batches(
         labels=labels[records].astype(np.int32).reshape(shape),
         ids=slots.astype(np.int32).reshape(shape),
         where=(np.arange(steps * batch) < len(chosen)).reshape(shape),
+        weights=None if weights is None else weights[records].reshape(shape),
     )
 
 
@@ -94,7 +130,7 @@ def map_batches(
     indices: Sequence[int],
     labels: np.ndarray,
     *,
-    batch: int,
+    drawing: Drawing,
     seed: int,
     group: int = 1,
     mesh=None,
@@ -102,20 +138,21 @@ def map_batches(
     """batches(epoch, begin=0) of the samples `indices`, shuffled anew every epoch, in groups of `group` batches (0: all);
     begin: how many groups are left out. mesh: that groups of one batch are to be spread over; what lies on other processes'
     devices is not read."""
+    batch, weights = drawing.size, drawing.weights_of(indices, labels)
+    of_chosen = labels[np.asarray(indices)]
     own = own_rows(batch, mesh if group == 1 else None)
 
     def batches(epoch: int, begin: int = 0) -> Iterator[tuple[Batch, ...]]:
         left_out = begin * batch * group if group else begin * len(indices)
-        chosen, copies = (
-            drawn[left_out:] for drawn in order(len(indices), bags.copies, seed=seed, epoch=epoch)
-        )
+        drawn = drawing.order(of_chosen, bags.copies, seed=seed, epoch=epoch)
+        chosen, copies = (part[left_out:] for part in drawn)
         if not len(chosen):
             return
         source = grain.MapDataset.source(_Chosen(bags, indices, chosen, copies, batch, own))
         one = source.batch(batch, drop_remainder=False)
         gathered: list[Batch] = []
         for elements in one.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)):
-            gathered.append(padded(elements, labels, batch))
+            gathered.append(padded(elements, labels, batch, weights=weights))
             if len(gathered) == group:
                 yield tuple(gathered)
                 gathered = []
@@ -183,13 +220,14 @@ def pixel_batches(
     intensity: str = "none",
     group: int = 1,
     shuffle: bool = True,
+    weights: np.ndarray | None = None,
     workers: int = 0,
     mesh=None,
 ) -> Callable[..., Iterator[Collection[Batch]]]:
     """batches(epoch, begin=0) of prepared pixels, in groups of `group` batches (0: all) but the first `begin` groups;
     every batch has one plan, the order of batches is shuffled.
 
-    plans: the plan of every record of `records`. A group of several batches reads its pixels each time it is gone
+    plans: the plan of every record of `records`. weights: float32[n], as labels are. A group of several batches reads its pixels each time it is gone
     through, so that only a few are in memory at a time. The pairwise loss does not need both classes in a batch: the
     buffers supply them. mesh: see `map_batches`.
     """
@@ -218,7 +256,7 @@ def pixel_batches(
                 "index": chosen,
                 "slot": [slots[i] for i in chosen],
             }
-            yield padded(values, labels, batch, plan)
+            yield padded(values, labels, batch, plan, weights)
 
     def batches(epoch: int, begin: int = 0) -> Iterator[Collection[Batch]]:
         rng = np.random.default_rng([seed, epoch])

@@ -44,13 +44,15 @@ def fit_full(
     seeds: Sequence[int] | None = None,
     rates: Sequence[float] | None = None,
     decays: Sequence[float] | None = None,
+    weights: np.ndarray | None = None,
 ) -> FullFit:
     """Trains K networks of one form for `epochs` steps of the whole training set.
 
     models: K modules that differ in parameters and random streams alone. maps: of all n samples. labels: int[n].
     members: bool[K, n], the training samples of each. epochs: of the optimiser's schedule or less; evaluated every
     `evaluate_every` of them and at the end. seeds: K, of what an objective draws by chance. rates, decays: float[K], the
-    learning rate and the lambda of each network, in place of the optimiser's: a grid of them is one program.
+    learning rate and the lambda of each network, in place of the optimiser's: a grid of them is one program. weights:
+    float32[K, n], what a sample counts in the loss of each network; None: 1 each.
     """
     members = np.asarray(members, bool)
     graph, states = None, []
@@ -67,7 +69,10 @@ def fit_full(
     run = functools.partial(_compiled(graph, evaluated, optimizer, objective), shared=shared, maps=maps)
     own = {"learning_rate": rates, "regularisation": decays}
     own = {name: jnp.asarray(values, jnp.float32) for name, values in own.items() if values is not None}
-    batch = (jnp.asarray(labels, jnp.int32), jnp.asarray(members), own)
+    kept = {"where": jnp.asarray(members)}
+    if weights is not None:
+        kept["weights"] = jnp.asarray(weights, jnp.float32)
+    batch = (jnp.asarray(labels, jnp.int32), kept, own)
     stacked, found = run(stacked, *batch, every=every, times=full)
     parts = [found]
     if rest:
@@ -81,13 +86,13 @@ def fit_full(
 @functools.lru_cache(maxsize=32)
 def _compiled(graph, evaluated, optimizer: Optimizer, objective: Objective):
     @functools.partial(jax.jit, static_argnames=("every", "times"))
-    def run(states: TrainState, labels, members, own, *, shared, maps: Maps, every: int, times: int):
+    def run(states: TrainState, labels, kept, own, *, shared, maps: Maps, every: int, times: int):
         everything = taken(Batch(None, labels, jnp.arange(len(labels)), None), maps)
 
-        def one(state, where, own):
+        def one(state, kept, own):
             mine = dataclasses.replace(optimizer, **own)
             whole = state._replace(rest=nnx.merge_state(state.rest, shared))
-            whole, report = one_step(graph, mine, objective, whole, everything._replace(where=where))
+            whole, report = one_step(graph, mine, objective, whole, everything._replace(**kept))
             chance, _ = nnx.split_state(whole.rest, nnx.RngState, ...)
             return whole._replace(rest=chance), (report.loss, report.penalty)
 
@@ -97,7 +102,7 @@ def _compiled(graph, evaluated, optimizer: Optimizer, objective: Objective):
 
         def between(states, _):
             states, reports = jax.lax.scan(
-                lambda s, _: jax.vmap(one)(s, members, own), states, None, length=every
+                lambda s, _: jax.vmap(one)(s, kept, own), states, None, length=every
             )
             loss, penalty = jax.tree.map(lambda x: x.mean(0), reports)
             return states, (jax.vmap(score)(states), states.kept, loss, penalty)

@@ -16,7 +16,8 @@ from mammojax.errors import UserError
 class Objective(Protocol):
     """loss(scores float32[b], batch, state) -> float32[]; buffers(samples) -> initial `ScoreBuffers` or None; at_once() ->
     the same objective where every step sees the whole training set, and so needs no stored scores. correct_drift: whether
-    stored scores are moved by the mean change of the batch's own samples.
+    stored scores are moved by the mean change of the batch's own samples. first: (objective, rate) of a plain step of
+    gradient descent, after which scores are taken; the gradient goes through it.
 
     axis_name: of `jax.shard_map`, where the batch is that of all devices along it and the buffers lie as their `specs` say.
     Hashable by value: a compiled step is shared by all that have equal objectives. state.counts: float32[2], negatives
@@ -26,6 +27,9 @@ class Objective(Protocol):
     @property
     def correct_drift(self) -> bool: ...
 
+    @property
+    def first(self) -> "tuple[Objective, float] | None": ...
+
     def loss(self, scores: jax.Array, batch: Any, state: Any, axis_name: str | None = None) -> jax.Array: ...
 
     def buffers(self, samples: int) -> losses.ScoreBuffers | None: ...
@@ -33,14 +37,11 @@ class Objective(Protocol):
     def at_once(self) -> "Objective": ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Logistic:
-    """The plain logistic loss: baseline 2 of the paper."""
+class OfStep:
+    """What an objective is unless it says otherwise: of the samples of a step alone."""
 
     correct_drift = False
-
-    def loss(self, scores, batch, state, axis_name=None):
-        return losses.logistic_loss(scores, batch.labels, where=batch.where, axis_name=axis_name)
+    first = None
 
     def buffers(self, samples):
         return None
@@ -50,14 +51,24 @@ class Logistic:
 
 
 @dataclasses.dataclass(frozen=True)
-class WeightedLogistic:
-    """The logistic loss with each class carrying half of the weight, by the counts of the training set."""
+class Logistic(OfStep):
+    """The plain logistic loss: baseline 2 of the paper."""
 
-    correct_drift = False
+    def loss(self, scores, batch, state, axis_name=None):
+        return losses.logistic_loss(
+            scores, batch.labels, where=batch.where, weights=batch.weights, axis_name=axis_name
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedLogistic(OfStep):
+    """The logistic loss with each class carrying half of the weight, by the counts of the training set."""
 
     def loss(self, scores, batch, state, axis_name=None):
         half = state.counts.sum() / 2 / state.counts  # of a negative, of a positive
         weights = half[batch.labels]
+        if batch.weights is not None:
+            weights = weights * batch.weights
         # the mean over the batch's plain number of samples: `logistic_loss` divides by the sum of the weights
         kept, total = batch.where.sum(), (weights * batch.where).sum()
         if axis_name is not None:
@@ -67,20 +78,14 @@ class WeightedLogistic:
         )
         return weighed * total / jax.numpy.maximum(kept, 1)
 
-    def buffers(self, samples):
-        return None
-
-    def at_once(self):
-        return self
-
 
 @dataclasses.dataclass(frozen=True)
-class Auc:
+class Auc(OfStep):
     """The pairwise AUC loss, eq. (4), over the pairs of a step's samples, or of these and the buffers (eq. 3).
 
     pairs: "batch", "buffer" or "two_pass", which is "batch" for steps over groups of batches. policy, capacity: of the
     score buffers; capacity 0 means one slot a training sample. surrogate ... temperature: of a pair. correct_drift: stored
-    scores are moved by the mean change of the batch's own samples.
+    scores are moved by the mean change of the batch's own samples. stratified: batches are drawn class by class.
     """
 
     pairs: str = "buffer"
@@ -91,6 +96,7 @@ class Auc:
     margin: float = 0.0
     temperature: float = 1.0
     correct_drift: bool = True
+    stratified: bool = False
 
     def form(self):
         names = ("surrogate", "implementation", "margin", "temperature")
@@ -104,13 +110,14 @@ class Auc:
                 batch.ids,
                 state.buffers,
                 where=batch.where,
+                weights=batch.weights,
+                stratified=self.stratified,
                 correct_drift=self.correct_drift,
                 axis_name=axis_name,
                 **self.form(),
             )
-        return losses.pairwise_auc_loss(
-            scores, batch.labels, where=batch.where, axis_name=axis_name, **self.form()
-        )
+        known = {"where": batch.where, "weights": batch.weights, "axis_name": axis_name}
+        return losses.pairwise_auc_loss(scores, batch.labels, **known, **self.form())
 
     def buffers(self, samples):
         if self.pairs != "buffer":
@@ -123,7 +130,7 @@ class Auc:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mixed:
+class Mixed(OfStep):
     """Half the AUC loss over the pairs of a step and half the logistic loss: the second fixes the offset that pairs
     leave free."""
 
@@ -145,7 +152,35 @@ class Mixed:
 
 
 @dataclasses.dataclass(frozen=True)
-class PartialAuc:
+class Compositional(OfStep):
+    """The AUC loss at w - rate * dL/dw, L the logistic loss of the same samples at w (Yuan et al. 2022, "Compositional
+    training for end-to-end deep AUC maximization", eq. 3): features by the one loss, order by the other. The gradient is the
+    exact one, with the curvature of L in it; no mean of w - rate * dL/dw over steps is kept (their PDSCA does). Scores that
+    are stored and reported are those after the inner step."""
+
+    auc: Auc
+    rate: float
+
+    @property
+    def correct_drift(self) -> bool:
+        return self.auc.correct_drift
+
+    @property
+    def first(self):
+        return Logistic(), self.rate
+
+    def loss(self, scores, batch, state, axis_name=None):
+        return self.auc.loss(scores, batch, state, axis_name)
+
+    def buffers(self, samples):
+        return self.auc.buffers(samples)
+
+    def at_once(self):
+        return Compositional(self.auc.at_once(), self.rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class PartialAuc(OfStep):
     """The pairwise loss of the highest `max_fpr` of the negatives of a step and the lowest 1 - `min_tpr` of its positives
     (one-way partial AUC where min_tpr is 0, two-way above); `pair`: the options of a pair. A step should see many
     samples: best the whole training set."""
@@ -154,21 +189,15 @@ class PartialAuc:
     min_tpr: float
     pair: Auc
 
-    correct_drift = False
-
     def loss(self, scores, batch, state, axis_name=None):
         form = self.pair.form() | {"max_fpr": self.max_fpr, "min_tpr": self.min_tpr, "axis_name": axis_name}
-        return losses.pairwise_auc_loss(scores, batch.labels, where=batch.where, **form)
-
-    def buffers(self, samples):
-        return None
-
-    def at_once(self):
-        return self
+        return losses.pairwise_auc_loss(
+            scores, batch.labels, where=batch.where, weights=batch.weights, **form
+        )
 
 
 @dataclasses.dataclass(frozen=True)
-class SoftPartialAuc:
+class SoftPartialAuc(OfStep):
     """The smooth partial AUC loss of a step's samples. softness: of the choice of negatives. two_way: the positives are
     chosen by it too."""
 
@@ -176,14 +205,13 @@ class SoftPartialAuc:
     pair: Auc
     two_way: bool = False
 
-    correct_drift = False
-
     def loss(self, scores, batch, state, axis_name=None):
         _on_one_device("the smooth partial AUC", axis_name)
         return losses.soft_partial_auc_loss(
             scores,
             batch.labels,
             where=batch.where,
+            weights=batch.weights,
             softness=self.softness,
             positive_softness=self.softness if self.two_way else None,
             surrogate=self.pair.surrogate,
@@ -191,15 +219,9 @@ class SoftPartialAuc:
             temperature=self.pair.temperature,
         )
 
-    def buffers(self, samples):
-        return None
-
-    def at_once(self):
-        return self
-
 
 @dataclasses.dataclass(frozen=True)
-class Aucm:
+class Aucm(OfStep):
     """The min-max margin loss of margin 1 + `margin`, with its saddle solved instead of ascended to: a, b and alpha are
     those of the present scores of a step and the stored scores of all other samples. So a batch of one class adds what it
     knows. stored: whether there are others; without them the step sees the whole training set. correct_drift: as in `Auc`.
@@ -212,7 +234,7 @@ class Aucm:
     def loss(self, scores, batch, state, axis_name=None):
         _on_one_device("AUCM", axis_name)
         margin = 1 + self.margin
-        known = scores, batch.labels, batch.where
+        known = scores, batch.labels, batch.where, batch.weights
         if self.stored and state.buffers is not None:
             after = losses.buffers.update(
                 state.buffers,
@@ -222,11 +244,17 @@ class Aucm:
                 where=batch.where,
                 correct_drift=self.correct_drift,
             )
-            known = after.scores, after.labels, after.labels >= 0
-        variables = losses.aucm_saddle(*known[:2], where=known[2], margin=margin)
+            known = after.scores, after.labels, after.labels >= 0, None
+        variables = losses.aucm_saddle(*known[:2], where=known[2], weights=known[3], margin=margin)
         share = state.counts[1] / state.counts.sum()
         return losses.aucm_loss(
-            scores, batch.labels, variables, margin=margin, positive_share=share, where=batch.where
+            scores,
+            batch.labels,
+            variables,
+            margin=margin,
+            positive_share=share,
+            where=batch.where,
+            weights=batch.weights,
         )
 
     def buffers(self, samples):
@@ -237,24 +265,20 @@ class Aucm:
 
 
 @dataclasses.dataclass(frozen=True)
-class AveragePrecision:
+class AveragePrecision(OfStep):
     """One minus a smooth average precision of a step's samples."""
 
     temperature: float = 1.0
 
-    correct_drift = False
-
     def loss(self, scores, batch, state, axis_name=None):
         _on_one_device("average precision", axis_name)
         return losses.average_precision_loss(
-            scores, batch.labels, where=batch.where, temperature=self.temperature
+            scores,
+            batch.labels,
+            where=batch.where,
+            weights=batch.weights,
+            temperature=self.temperature,
         )
-
-    def buffers(self, samples):
-        return None
-
-    def at_once(self):
-        return self
 
 
 def _on_one_device(what: str, axis_name: str | None) -> None:
@@ -263,7 +287,9 @@ def _on_one_device(what: str, axis_name: str | None) -> None:
 
 
 def _pair(options: dict) -> Auc:
-    return Auc(**{field.name: options[field.name] for field in dataclasses.fields(Auc)})
+    return Auc(
+        **{field.name: options[field.name] for field in dataclasses.fields(Auc) if field.name in options}
+    )
 
 
 # of the options of the loss, of which each takes its own
@@ -272,6 +298,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "weighted_logistic": lambda **options: WeightedLogistic(),
     "auc": lambda **options: _pair(options),
     "auc_and_logistic": lambda **options: Mixed(_pair(options)),
+    "compositional_auc": lambda **options: Compositional(_pair(options), options["inner_rate"]),
     "partial_auc": lambda **options: PartialAuc(options["max_fpr"], options["min_tpr"], _pair(options)),
     "soft_partial_auc": lambda **options: SoftPartialAuc(options["softness"], _pair(options)),
     "soft_two_way_auc": lambda **options: SoftPartialAuc(options["softness"], _pair(options), two_way=True),

@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from mammojax import losses
+from mammojax.errors import UserError
 from mammojax.runs.devices import gathered, padded_to
 from mammojax.training import spreading
 from mammojax.training.objectives import Objective
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
     """inputs: maps float32[b, r, c, ch], pixels float32[b, h, w, 1], or int32[b], rows of the maps that lie on the device.
     labels: int32[b] in {0, 1}. ids: int32[b], the sample's slot in the buffers. where: bool[b], False for padding.
     tissue: bool[b, r, c], the cells that are breast; None where `inputs` are rows. plan: how pixels are scanned, None
-    for maps.
+    for maps. weights: float32[b], what a sample counts in the loss; None: 1 each.
     """
 
     inputs: Any
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     where: Any
     tissue: Any = None
     plan: Any = None
+    weights: Any = None
 
 
 class Maps(NamedTuple):
@@ -153,9 +155,17 @@ def one_step(
     axis_name: of `jax.shard_map`, over which the batch is spread. Scores of the report are this device's.
     """
 
-    def loss_of(params):
+    def scored_by(params):
         model = nnx.merge(graph, params, state.rest, copy=True)
-        scores = forward(model, batch, _progress(state.step, optimizer))
+        return forward(model, batch, _progress(state.step, optimizer)), model
+
+    def loss_of(params):
+        here = params
+        if objective.first is not None:
+            other, rate = objective.first
+            slopes = jax.grad(lambda p: other.loss(scored_by(p)[0], batch, state, axis_name))(params)
+            here = jax.tree.map(lambda p, slope: p - rate * slope, params, slopes)
+        scores, model = scored_by(here)
         loss = objective.loss(scores, batch, state, axis_name)
         penalty = optimizer.penalty(params, state.anchor)
         total = loss + penalty if optimizer.decay == "penalty" else loss
@@ -237,8 +247,8 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None) 
         return scores, nnx.state(model, nnx.Not(nnx.Param))
 
     def loss_of_all(scores, samples, state, *, where):
-        labels, ids = samples
-        batch = Batch(None, labels, ids, where)
+        labels, ids, weights = samples
+        batch = Batch(None, labels, ids, where, weights=weights)
         return objective.loss(scores, batch, state), (
             _stored(objective, state, scores, batch),
             _staleness(state, scores, batch),
@@ -262,12 +272,17 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None) 
             arrays = batch._replace(plan=None) if mesh is None else spreading.spread(batch, mesh)
             state, report = single(state, arrays, maps, batch.plan)
             return state, report if mesh is None else report._replace(scores=report.scores[:size])
+        if objective.first is not None:
+            raise UserError(
+                "the compositional AUC loss takes one batch a step; give config.finetune.microbatches=1, and "
+                "config.loss.pairs=batch or buffer"
+            )
         progress = _progress(state.step, optimizer)
 
         def batches():  # each is scored twice from the same variables, with random numbers of its own
             for j, b in enumerate(group):
                 inputs = (shifted(state.rest, j), progress, b.inputs, b.tissue, _Static(b.plan))
-                yield inputs, (b.labels, b.ids), b.where
+                yield inputs, (b.labels, b.ids, b.weights), b.where
 
         lean = state._replace(params=None, rest=None, opt_state=None, average=None, anchor=None)
         loss, gradient, rest, (buffers, stale) = value_and_gradient(state.params, batches, lean)

@@ -7,7 +7,8 @@ import pytest
 from program import error_line, run
 
 from mammojax.benchmarks.loss.figures import fitted_slope
-from mammojax.benchmarks.loss.reference import reference
+from mammojax.benchmarks.loss.peers import prepare
+from mammojax.benchmarks.loss.reference import aum, reference, relative_errors
 
 PROGRAM = "launch.benchmark_loss"
 SURROGATES = ("logistic", "sigmoid", "hinge", "squared_hinge", "square")
@@ -132,3 +133,20 @@ def test_what_was_not_measured_is_said_with_its_reason(tiny):
 )
 def test_a_wrong_flag_is_one_line(tmp_path, flag, says):
     assert says in error_line(run(PROGRAM, f"--out={tmp_path}", flag))
+
+
+def test_the_reference_of_aum_is_what_its_words_say():
+    # thresholds between -1, 0.5, 2, 3 miss 0, 1, 1 of two positives (0.5, 3) and raise 1, 1, 0 of two negatives (-1, 2)
+    found = aum(np.array([0.5, 3.0, -1.0, 2.0]), np.array([1, 1, 0, 0]))
+    assert found.loss == pytest.approx((2 - 0.5) * 0.5)
+    np.testing.assert_allclose(found.gradient, [-0.5, 0, 0, 0.5])
+    scores, labels = drawn("overlapping")
+    whole = aum(scores, labels)
+    moved = np.where(np.arange(len(scores)) == 7, 1e-7, 0)  # within its gap to the next score
+    slope = (aum(scores + moved, labels).loss - aum(scores - moved, labels).loss) / 2e-7
+    assert slope == pytest.approx(whole.gradient[7], rel=1e-5, abs=1e-12)
+    pytest.importorskip("torch")
+    program = prepare("aum", scores, labels, "logistic")
+    loss, whole_off, _ = relative_errors(*program.unpacked(program.call()), whole)
+    # a slope is a step of 1 / 200 between rates that are rounded to 6e-8
+    assert loss < 1e-6 and whole_off < 1e-4

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from mammojax import losses
 from mammojax.settings import Settings
 from mammojax.training.objectives import OBJECTIVES, Aucm
-from mammojax.training.step import Batch
+from mammojax.training.step import Batch, TrainState, one_step
+from tests.losses.float64 import all_pairs
 
 RNG = np.random.default_rng(0)
 LABELS = (np.arange(48) % 4 == 0).astype(np.int32)
@@ -74,3 +76,36 @@ def test_batches_of_one_class_beside_stored_scores_add_up_to_the_slopes_of_the_s
         slopes[at] = np.asarray(slopes_of(at.astype(np.int32), LABELS[at])) / 4  # the mean over batches
     expected = jax.jit(jax.grad(DEFINITIONS["aucm"]))(SCORES)
     assert np.abs(slopes - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+class Line(nnx.Module):
+    def __init__(self):
+        self.w = nnx.Param(jnp.array([0.5, -1.0, 0.2]))
+
+    def __call__(self, x, tissue, progress):
+        return x @ self.w[...]
+
+
+def test_the_compositional_loss_is_differentiated_through_its_logistic_step():
+    x, rate = RNG.normal(size=(48, 3)) + LABELS[:, None], 3.0
+    objective = OBJECTIVES["compositional_auc"](**vars(Settings().loss) | {"inner_rate": rate}).at_once()
+    graph, params, rest = nnx.split(Line(), nnx.Param, ...)
+    # an optimiser whose new parameters are the gradient
+    told = SimpleNamespace(
+        steps=1,
+        decay="decoupled",
+        penalty=lambda *_: 0.0,
+        update=lambda gradient, state, *_: (gradient, state),
+    )
+    state = TrainState(params, rest, None, None, COUNTS, None, None, None, jnp.int32(0))
+    everything = Batch(x.astype(np.float32), LABELS, np.arange(48), np.ones(48, bool))
+    found = one_step(graph, told, objective, state, everything)[0].params["w"][...]
+
+    w = np.array([0.5, -1.0, 0.2])
+    probability = 1 / (1 + np.exp(-x @ w))
+    inner = w - rate * x.T @ (probability - LABELS) / 48
+    _, slopes = all_pairs((x @ inner), LABELS)
+    curvature = (x.T * (probability * (1 - probability))) @ x / 48
+    # float32 sums of 48 terms
+    assert np.allclose(found, (np.eye(3) - rate * curvature) @ (x.T @ slopes), rtol=1e-4, atol=1e-6)
+    assert not np.allclose(found, x.T @ slopes, rtol=0.05)

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from mammojax.losses import logistic_loss
-from mammojax.training.objectives import Auc, Logistic, Mixed, Objective, WeightedLogistic
+from mammojax.training.objectives import Auc, Logistic, Mixed, Objective, OfStep, WeightedLogistic
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomPairs:
+class RandomPairs(OfStep):
     """The AUC loss of `count` pairs a step, drawn anew each time, with replacement, of the step's samples: unbiased, and
     as noisy as they are few."""
 
@@ -29,9 +29,6 @@ class RandomPairs:
         )
         return jnp.mean(jax.nn.softplus(negative - positive))
 
-    def buffers(self, samples):
-        return None
-
 
 def _drawn(scores, chosen, key, count: int):
     """float32[count]: scores of samples drawn from `chosen`, bool[n], which holds at least one."""
@@ -41,7 +38,7 @@ def _drawn(scores, chosen, key, count: int):
 
 
 @dataclasses.dataclass(frozen=True)
-class Handover:
+class Handover(OfStep):
     """The logistic loss for the first `steps` steps, the AUC loss from then on: a warm start within one fit."""
 
     steps: int
@@ -50,12 +47,9 @@ class Handover:
         early, late = (loss.loss(scores, batch, state) for loss in (Logistic(), Auc(pairs="batch")))
         return jnp.where(state.step < self.steps, early, late)
 
-    def buffers(self, samples):
-        return None
-
 
 @dataclasses.dataclass(frozen=True)
-class Anchored:
+class Anchored(OfStep):
     """The AUC loss plus half the logistic loss of the negatives alone: their scores are pressed below zero, not only
     below the positives'."""
 
@@ -64,12 +58,9 @@ class Anchored:
         pressed = logistic_loss(scores, batch.labels, where=negatives)
         return Auc(pairs="batch").loss(scores, batch, state) + pressed / 2
 
-    def buffers(self, samples):
-        return None
-
 
 @dataclasses.dataclass(frozen=True)
-class Lopsided:
+class Lopsided(OfStep):
     """The AUC loss whose gradient by the positives is as much smaller as they are fewer, as the logistic loss has it at
     its start: what is left of the difference is the offset."""
 
@@ -79,12 +70,9 @@ class Lopsided:
         slowed = jnp.where(batch.labels == 1, held + share * (scores - held), scores)
         return Auc(pairs="batch").loss(slowed, batch, state)
 
-    def buffers(self, samples):
-        return None
-
 
 @dataclasses.dataclass(frozen=True)
-class FreeOffset:
+class FreeOffset(OfStep):
     """The logistic loss at the best offset of its scores, found in each step by Newton's method: fixes no offset either,
     and weighs the classes as the logistic loss does."""
 
@@ -97,9 +85,6 @@ class FreeOffset:
             slope = jnp.sum(jnp.where(batch.where, p - batch.labels, 0))
             offset -= jnp.clip(slope / jnp.sum(jnp.where(batch.where, p * (1 - p), 0)), -1, 1)
         return logistic_loss(scores + offset, batch.labels, where=batch.where)
-
-    def buffers(self, samples):
-        return None
 
 
 class Contender(NamedTuple):

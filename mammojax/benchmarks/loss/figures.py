@@ -21,6 +21,7 @@ _LOOKS = {
     "rax": ("#CC79A7", "P", "--"),
     "libauc": ("#000000", "X", "--"),
     "keops": ("#8C6D1F", "<", "--"),
+    "aum": ("#4B0082", "X", ":"),
     "exp_sum": ("#999999", ".", ":"),
 }
 NAMES = {
@@ -32,6 +33,7 @@ NAMES = {
     "rax": "rax",
     "libauc": "LibAUC",
     "keops": "KeOps",
+    "aum": "AUM (another loss)",
     "exp_sum": "one pass of exp and sum",
 }
 _BYTES = ((1e3, "1 kB"), (1e6, "1 MB"), (1e9, "1 GB"))

@@ -171,6 +171,25 @@ def _keops(scores, labels, surrogate):
     return _in_torch(scores, labels, (scores[labels == 1], scores[labels == 0]), loss)
 
 
+def _aum(scores, labels, _surrogate):
+    """Of one loss whatever the surrogate: the area under the minimum of the false positive and false negative rates over all
+    thresholds (Hillman and Hocking 2023), its slopes by autograd through one sort."""
+    import torch
+
+    positive = torch.as_tensor(labels == 1, device=_torch_device())
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+
+    def loss(s):
+        ordered, order = torch.sort(s)
+        missed = (
+            torch.cumsum(positive[order], 0)[:-1] / positives
+        )  # by a threshold above each score but the last
+        raised = 1 - torch.cumsum(~positive[order], 0)[:-1] / negatives
+        return (torch.diff(ordered) * torch.minimum(missed, raised)).sum()
+
+    return _in_torch(scores, labels, (scores,), loss)
+
+
 def _torch_device():
     import torch
 
@@ -204,4 +223,7 @@ PEERS: dict[str, Callable[..., Prepared]] = {
     "rax": _rax,
     "libauc": _libauc,
     "keops": _keops,
+    "aum": _aum,
 }
+# peers that minimise another loss, and sort: they are compared in time and with their own definition
+SORTING = ("aum",)

@@ -48,6 +48,21 @@ def reference(
     return Reference(total / pairs, gradient, method)
 
 
+def aum(scores: np.ndarray, labels: np.ndarray) -> Reference:
+    """The area under the minimum of the false positive and false negative rates over the thresholds between the scores, and
+    its gradient where no scores tie: Hillman and Hocking 2023 ("Optimizing ROC curves with a sort-based surrogate loss", JMLR
+    24), each sample one change point."""
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
+    ends = np.unique(scores)
+    p, n = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
+    missed = np.searchsorted(p, ends, side="right") / p.size
+    raised = 1 - np.searchsorted(n, ends, side="right") / n.size
+    least = np.minimum(missed, raised)[:-1]
+    steps = np.concatenate([[0.0], least]) - np.concatenate([least, [0.0]])
+    gradient = steps[np.searchsorted(ends, scores)]
+    return Reference(float(np.sum(np.diff(ends) * least)), gradient, "thresholds")
+
+
 def relative_errors(loss: float, gradient: np.ndarray, truth: Reference) -> tuple[float, float, float]:
     """Relative errors: of the loss, of the gradient as a vector, of its worst element above `NEGLIGIBLE`."""
     off = np.abs(gradient - truth.gradient)

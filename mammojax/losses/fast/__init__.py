@@ -5,8 +5,9 @@ sum over pairs is a short polynomial in the two offsets, and only moments of the
 
 1. Every score is placed in a cell (`axis.py`).
 2. Moments of the offsets, per class and cell: the only pass in which scores meet, and all that travels between devices.
-3. Near field: cells at most 16 units apart, by one banded product of matrices (`cells.py`, `tables.py`).
-4. Far field: softplus and sigma are exp(x) far below, x and 1 far above: running sums over the cells.
+3. Near field: a stretch of 16 units and its two neighbours, cell by cell in one product of matrices (`cells.py`,
+   `tables.py`).
+4. Far field: softplus and sigma are exp(x) far below, x and 1 far above: running sums over such stretches.
 5. The loss is a sum over cells; the gradient of a score is the polynomial of its cell at its offset.
 
 After the fast multipole method (Greengard and Rokhlin 1987) and the fast Gauss transform (Greengard and Strain 1991).
@@ -46,7 +47,7 @@ def value_and_gradient(
         )
         return total, gradient
 
-    def by_tiles():
+    def by_tiles(weights):
         # scores that fit no grid are too far apart for its products of exponentials
         return tiled.value_and_gradient(scores, weights, surrogate, axis_name, factorise=False)
 
@@ -70,17 +71,17 @@ def curvature_product(
     order = surrogate.fast.order + 2
 
     def by_cells(grid):
-        fields = [
-            cells.field(grid, order, _sum_over(cells.moments(grid, scores, weights, charge), axis_name))
-            for charge in (None, tangent)
+        sources = [
+            _sum_over(cells.moments(grid, scores, weights, charge), axis_name) for charge in (None, tangent)
         ]
+        fields = [cells.field(grid, order, x, cells.occupied(sources[0])) for x in sources]
 
         def combine(plain, charged, w, t):
             return jnp.abs(w) * (t * plain - charged) / surrogate.temperature**2
 
         return cells.evaluate(grid, jnp.stack(fields), combine, scores, weights, tangent)
 
-    def by_tiles():
+    def by_tiles(weights):
         return tiled.curvature_product(scores, weights, tangent, surrogate, axis_name=axis_name)
 
     nothing = cells.zeros(scores.shape, weights)
@@ -93,19 +94,19 @@ def path(
     """int32[]: the index in `PATHS` of the way that these scores take, for a surrogate whose fast form is `Cells`."""
     nothing = jnp.int32(0)
     return _first_that_fits(
-        scores, weights, surrogate, axis_name, lambda grid: nothing, lambda: nothing, nothing
+        scores, weights, surrogate, axis_name, lambda grid: nothing, lambda weights: nothing, nothing
     )[1]
 
 
 def _first_that_fits(scores, weights, surrogate, axis_name, by_cells, by_tiles, nothing):
-    """(by_cells(grid) of the first grid that holds the scores, or else by_tiles(); which it was)"""
+    """(by_cells(grid) of the first grid that holds the scores, or else by_tiles(weights); which it was)"""
     low, high = _range(scores, weights, axis_name)
 
     plain = tables.layout(scores.dtype, surrogate.temperature, per_cell=16, fine_order=3)
     shift, residual = tables.margin_shift(surrogate, plain)
     fits = fits_plain(low, high, plain, _PLAIN_BLOCKS, shift)
 
-    def on_plain():
+    def on_plain(_):
         axis = plain_axis(low, plain, _PLAIN_BLOCKS, shift)
         return by_cells(cells.Grid(axis, plain, surrogate.temperature, residual))
 
@@ -116,7 +117,7 @@ def _first_that_fits(scores, weights, surrogate, axis_name, by_cells, by_tiles, 
         seen = cells.sweep(body, cells.zeros((size,), weights, jnp.int32), weights, scores)
         return (seen if axis_name is None else lax.pmax(seen, axis_name)) == 1
 
-    def on_compressed():
+    def on_compressed(_):
         wide = tables.layout(scores.dtype, surrogate.temperature, per_cell=1, fine_order=None)
         shift, residual = tables.margin_shift(surrogate, wide)
         size = scores.shape[0] * (1 if axis_name is None else lax.axis_size(axis_name))
@@ -125,7 +126,7 @@ def _first_that_fits(scores, weights, surrogate, axis_name, by_cells, by_tiles, 
 
     result = _once(fits, on_plain, nothing)
     fits_wide, result = _once(~fits, on_compressed, (fits, result))
-    result = _once(~fits_wide, by_tiles, result)
+    result = _once(~fits_wide, lambda run: by_tiles(jnp.where(run, weights, 0)), result)
     return result, jnp.where(fits, 0, jnp.where(fits_wide, 1, 2)).astype(jnp.int32)
 
 
@@ -143,9 +144,12 @@ def _range(scores, weights, axis_name):
 
 
 def _once(run, compute, otherwise):
-    """compute() if `run`, else `otherwise`. As a loop, not a cond: under vmap a cond computes both sides always, a
-    loop only if any of the batch needs it."""
-    return lax.while_loop(lambda c: c[0], lambda c: (jnp.zeros_like(c[0]), compute()), (run, otherwise))[1]
+    """compute(True) if `run`, else `otherwise`. As a loop, not a cond: under vmap a cond computes both sides always, a
+    loop only if any of the batch needs it. What does not depend on the argument of `compute`, XLA computes before it asks.
+    """
+    return lax.while_loop(lambda c: c[0], lambda c: (jnp.zeros_like(c[0]), compute(c[0])), (run, otherwise))[
+        1
+    ]
 
 
 def _sum_over(x, axis_name):

@@ -9,6 +9,7 @@ the places that blocks had are kept for the one sum that needs true distances. S
 apart, fit a grid of fixed size.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,7 +20,7 @@ import numpy as np
 from jax import lax
 
 from mammojax.losses.fast.tables import REACH, Layout
-from mammojax.losses.running import running_count, running_sum
+from mammojax.losses.running import running_count
 
 _DIGIT_BITS = 11
 _DIGIT = 1 << _DIGIT_BITS  # blocks that share the upper digit of their number
@@ -33,13 +34,11 @@ class Axis(NamedTuple):
     place(scores, weights): the fine part on the grid, int32, and the offset from its centre, in units of a score.
     Weights are above zero for positives; a sample of weight zero lies at the lowest score, whatever its own.
     stretch: float[blocks], units of x left out between a block and the next.
-    occupied: bool[blocks], where there are scores; None: anywhere.
     """
 
     place: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     blocks: int
     stretch: jax.Array
-    occupied: jax.Array | None
 
 
 def fits_plain(low: jax.Array, high: jax.Array, cells: Layout, blocks: int, shift: int) -> jax.Array:
@@ -58,7 +57,7 @@ def plain_axis(low: jax.Array, cells: Layout, blocks: int, shift: int) -> Axis:
         part = (number - first).astype(jnp.int32) + max(shift, 0)
         return part - jnp.where(weights > 0, np.int32(shift), np.int32(0)), scores - number * cells.fine
 
-    return Axis(place, blocks, jnp.zeros(blocks, low.dtype), None)
+    return Axis(place, blocks, jnp.zeros(blocks, low.dtype))
 
 
 def compressed_axis(
@@ -89,43 +88,47 @@ def compressed_axis(
 
     top = jnp.floor(jnp.round(high / cells.fine) / per_block) - lowest + 1
     narrow = top + abs(shift_blocks) + 2 < _UPPER_USED * _DIGIT
-    # within 2^18 blocks every upper digit has its place, and one sweep over the scores is enough
-    upper = lax.while_loop(
-        lambda c: c[0],
-        lambda c: (jnp.zeros_like(c[0]), sweep(lambda s, w: locate(s, w)[0] >> _DIGIT_BITS, _UPPER)),
-        (representable & ~narrow, np.arange(_UPPER) < _UPPER_USED),
-    )[1]
-    upper_rank = running_count(upper) - 1
-    number_of = jnp.zeros(_UPPER_USED, jnp.int32).at[jnp.where(upper, upper_rank, _UPPER_USED)]
-    number_of = number_of.set(np.arange(_UPPER, dtype=np.int32), mode="drop")
 
-    def key(block):
-        return jnp.take(upper_rank, block >> _DIGIT_BITS, mode="clip") * _DIGIT + (block & (_DIGIT - 1))
+    def key(block, rank):
+        return jnp.take(rank, block >> _DIGIT_BITS, mode="clip") * _DIGIT + (block & (_DIGIT - 1))
 
-    seen = sweep(lambda s, w: key(locate(s, w)[0]), _UPPER_USED * _DIGIT)
-    # the occupied blocks, one after the other: their keys and their true numbers; behind them the last one again
-    rank = running_count(seen) - 1
-    keys = jnp.zeros(blocks, jnp.int32).at[jnp.where(seen, rank, blocks)]
-    keys = keys.set(np.arange(_UPPER_USED * _DIGIT, dtype=np.int32), mode="drop")
-    listed = np.arange(blocks, dtype=np.int32) <= rank[-1]
-    true = jnp.take(number_of, keys >> _DIGIT_BITS) * _DIGIT + (keys & (_DIGIT - 1))
+    # first the upper digits that occur and those after them, so that what follows a score has room; then the blocks by
+    # their digit's rank. Within 2^18 blocks every upper digit has its place, and one sweep over the scores is enough
+    def look(_, carry):
+        digits, rank, upper, _ = carry
+
+        def mark(scores, weights):
+            block = locate(scores, weights)[0]
+            return jnp.where(digits, block >> _DIGIT_BITS, key(block, rank))
+
+        seen = sweep(mark, _UPPER_USED * _DIGIT)
+        upper = jnp.where(digits, seen[:_UPPER] | jnp.roll(seen[:_UPPER], 1), upper)
+        return False & digits, running_count(upper) - 1, upper, seen
+
+    digits, every = representable & ~narrow, np.arange(_UPPER, dtype=np.int32)
+    start = (
+        digits,
+        jnp.minimum(every, _UPPER_USED - 1),
+        every < _UPPER_USED,
+        jnp.zeros(_UPPER_USED * _DIGIT, bool),
+    )
+    _, rank, upper, seen = lax.fori_loop(0, 1 + digits.astype(jnp.int32), look, start)
+    # of a stretch of empty blocks the first `gap` are kept
     gap = math.ceil(REACH / (cells.block * cells.width))
-    # the first occupied block becomes block 0; a stretch of more than `gap` empty blocks becomes `gap`
-    apart = jnp.where(listed, jnp.diff(true, prepend=true[:1]), 0)
-    step = jnp.minimum(apart, gap + 1)
-    at = running_sum(step.astype(jnp.float32)).astype(jnp.int32)
+    kept = functools.reduce(jnp.logical_or, [jnp.roll(seen, k).at[:k].set(False) for k in range(gap + 1)])
+    at = running_count(kept) - 1
     used = at[-1] + 1
     fits = representable & (high - low < 2.0**25 * per_block * cells.fine)
-    fits &= (used <= blocks) & (rank[-1] < blocks) & (upper_rank[-1] < _UPPER_USED)
-
-    start = jnp.zeros(_UPPER_USED * _DIGIT, jnp.int32).at[jnp.where(listed, keys, _UPPER_USED * _DIGIT)]
-    start = start.set(at, mode="drop")
-    stretch = jnp.zeros(blocks, low.dtype).at[jnp.where(listed & (at > 0), at - 1, blocks)]
-    stretch = stretch.add((apart - step).astype(low.dtype), mode="drop")
-    occupied = jnp.zeros(blocks, bool).at[jnp.where(listed, at, blocks)].set(True, mode="drop")
+    fits &= (used <= blocks) & (rank[-1] < _UPPER_USED)
+    number_of = jnp.zeros(_UPPER_USED, jnp.int32).at[jnp.where(upper, rank, _UPPER_USED)]
+    number_of = number_of.set(np.arange(_UPPER, dtype=np.int32), mode="drop")
+    keys = np.arange(_UPPER_USED * _DIGIT, dtype=np.int32)
+    true = jnp.take(number_of, keys >> _DIGIT_BITS) * _DIGIT + (keys & (_DIGIT - 1))
+    true = jnp.zeros(blocks, jnp.int32).at[jnp.where(kept, at, blocks)].set(true, mode="drop")
+    stretch = jnp.maximum(jnp.diff(true, append=true[-1:]) - 1, 0).astype(low.dtype)
 
     def place(scores, weights):
         block, part, offset = locate(scores, weights)
-        return jnp.take(start, key(block), mode="clip") * per_block + part, offset
+        return jnp.take(at, key(block, rank), mode="clip") * per_block + part, offset
 
-    return Axis(place, blocks, stretch * (cells.block * cells.width), occupied), fits
+    return Axis(place, blocks, stretch * (cells.block * cells.width)), fits

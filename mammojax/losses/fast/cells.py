@@ -17,11 +17,11 @@ from jax import lax
 
 from mammojax.losses.fast import tables
 from mammojax.losses.fast.axis import Axis
-from mammojax.losses.fast.tables import GROUP, REACH, Layout
-from mammojax.losses.running import running_count, running_sum
+from mammojax.losses.fast.tables import Layout
+from mammojax.losses.running import running_count
 
 CHUNK = 1 << 16  # scores that are worked on at a time: their powers stay in the cache, and memory is O(1)
-_BLOCKS_AT_ONCE = 32  # of the band's product on the compressed axis; empty blocks cost nothing
+_UNITS_AT_ONCE = 64  # whose field is one product of matrices
 _product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)  # no TF32, no bfloat16
 
 
@@ -101,27 +101,21 @@ def loss_and_field(grid: Grid, order: int, sources: jax.Array) -> tuple[jax.Arra
     moments, and the coefficients of f after the first are those of f', negated.
     """
     q = grid.cells.order
-    near = _band(grid, _slopes_and_values(order, grid), sources)
-    below, above = _exponential_tails(grid, sources)
-    slopes = near[..., :q] + _of_tails(grid, order + 1, below, above)
-    # charges and their offsets at and above each cell
-    counts, offsets = running_sum(jnp.moveaxis(sources[..., :2], -1, 0), reverse=True)
-    beyond = _shift(counts, -(grid.cells.near_cells + 1))
-    values = near[0, :, q] + below[0]
-    if order == 0:  # sigma is 1 far above, and softplus x
-        slopes = slopes.at[..., 0].add(beyond)
-        values = values + _distances_above(grid, counts[0], offsets[0])
-    else:
-        values = values + beyond[0]
+    received = _received(grid, _slopes_and_values(order, grid), sources, occupied(sources))
+    slopes, values = received[..., :q], received[0, :, q]
     positives = _mirror(sources[1])
     own = positives[:, 0] * values
     return jnp.sum(own - jnp.sum(positives[:, 1:] * slopes[0, :, :-1], axis=-1)), slopes
 
 
-def field(grid: Grid, order: int, sources: jax.Array) -> jax.Array:
-    """S[2, cells, l] of `loss_and_field`, of the derivative of softplus of order 2 or 3 alone."""
-    near = _band(grid, tables.band(order - 1, grid.residual, grid.cells)[0], sources)
-    return near + _of_tails(grid, order, *_exponential_tails(grid, sources))
+def occupied(sources: jax.Array) -> jax.Array:
+    """bool[2, cells]: where there are receivers of each field, from the moments of the weights."""
+    return sources[::-1, ::-1, 0] > 0
+
+
+def field(grid: Grid, order: int, sources: jax.Array, receivers: jax.Array) -> jax.Array:
+    """S[2, cells, l] of `loss_and_field`, of the derivative of softplus of order 2 or 3 alone, at `receivers`."""
+    return _received(grid, tables.interaction(order - 1, grid.residual, grid.cells)[0], sources, receivers)
 
 
 def evaluate(
@@ -168,117 +162,70 @@ def _mirror(coefficients):
 
 
 def _slopes_and_values(order, grid):
-    """The columns of `tables.band`: for each receiving cell those of the slopes, then that of the value."""
-    slopes, values = tables.band(order, grid.residual, grid.cells)
-    columns = slopes.reshape(len(slopes), GROUP, grid.cells.order), values[..., None]
+    """The columns of `tables.interaction`: for each receiving cell those of the slopes, then that of the value."""
+    slopes, values = tables.interaction(order, grid.residual, grid.cells)
+    columns = slopes.reshape(len(slopes), -1, grid.cells.order), values[..., None]
     return np.concatenate(columns, axis=-1).reshape(len(slopes), -1)
 
 
-def _band(grid, matrix, sources):
-    """The near field: groups of receivers by the groups around them, one matrix product; zero where nobody receives."""
-    axis, cells = grid.axis, grid.cells
+def _received(grid, matrix, sources, receivers):
+    """[2, cells, columns of the matrix a cell]: the field of all sources in the units that hold receivers, elsewhere zero."""
+    unit = grid.cells.unit
     batch, size, q = sources.shape
-    side = -(-cells.near_cells // GROUP)
-    edge = side * GROUP
+    units = size // unit
+    own = sources.reshape(batch, units, unit * q)
+    far, own = _from_afar(grid, own), jnp.pad(own, ((0, 0), (1, 1), (0, 0)))
     matrix = jnp.asarray(matrix, sources.dtype)
-    padded = jnp.pad(sources, ((0, 0), (edge, edge), (0, 0)))
-
-    def product(windows):
-        groups = windows.shape[-2] // GROUP - 2 * side
-        windows = windows.reshape(*windows.shape[:-2], groups + 2 * side, GROUP * q)
-        around = jnp.concatenate([windows[..., k : k + groups, :] for k in range(2 * side + 1)], axis=-1)
-        return _product(around, matrix)
-
-    if axis.occupied is None:
-        return product(padded).reshape(batch, size, -1)
-    at_once = min(_BLOCKS_AT_ONCE, axis.blocks)
-    listed, number = _list(axis.occupied, at_once)
-    window = functools.partial(lax.dynamic_slice_in_dim, slice_size=cells.block + 2 * edge)
+    if batch * units <= _UNITS_AT_ONCE:
+        around = [own[:, k : k + units] for k in range(3)]
+        return _product(jnp.concatenate([*around, far], axis=-1), matrix).reshape(batch, size, -1)
+    own, far = (x.reshape(-1, x.shape[-1]) for x in (own, far))
+    number, listed = _list(jnp.any(receivers.reshape(-1, unit), axis=-1))
 
     def some(i, received):
-        blocks = lax.dynamic_slice(listed, (i * at_once,), (at_once,))
-        # the mirrored axis is used at its other end
-        both = jnp.stack([blocks, jnp.where(blocks < axis.blocks, axis.blocks - 1 - blocks, axis.blocks)])
-        windows = jax.vmap(lambda x, at: jax.vmap(lambda k: window(x, k * cells.block))(at))(padded, both)
-        new = product(windows).reshape(batch, at_once, -1)
-        return jax.vmap(lambda x, at, y: x.at[at].set(y, mode="drop"))(received, both, new)
+        at = lax.dynamic_slice(listed, (i * _UNITS_AT_ONCE,), (_UNITS_AT_ONCE,))
+        # each field has a unit of zeros at either end
+        three = (at + 2 * (at // units))[:, None] + np.arange(3, dtype=np.int32)[None]
+        around = jnp.take(own, three, axis=0, mode="clip").reshape(_UNITS_AT_ONCE, -1)
+        new = _product(jnp.concatenate([around, jnp.take(far, at, axis=0, mode="clip")], axis=-1), matrix)
+        return received.at[at].set(new, mode="drop")
 
-    out = cells.block * matrix.shape[1] // GROUP
-    nothing = jnp.zeros((batch, axis.blocks, out), sources.dtype) + 0 * sources[0, 0, 0]
-    return lax.fori_loop(0, -(-number // at_once), some, nothing).reshape(batch, size, -1)
-
-
-def _list(occupied, at_once):
-    """(int32[blocks and at_once more], the numbers of the occupied blocks, then blocks that are none; how many)"""
-    blocks = occupied.shape[0]
-    place = running_count(occupied)
-    listed = jnp.full(blocks + at_once, blocks, jnp.int32)
-    at = jnp.where(occupied, place - 1, blocks + at_once)
-    return listed.at[at].set(np.arange(blocks, dtype=np.int32), mode="drop"), place[-1]
+    nothing = jnp.zeros((batch * units, matrix.shape[1]), sources.dtype) + 0 * sources[0, 0, 0]
+    return lax.fori_loop(0, -(-number // _UNITS_AT_ONCE), some, nothing).reshape(batch, size, -1)
 
 
-def _exponential_tails(grid, sources):
-    """[2, cells] twice: sums of charge * exp(x) over sources far below, of charge * exp(-x) over those far above.
-
-    Relative accuracy to the smallest float: all terms are positive, and every power of exp(-h) is a constant and
-    no product.
-    """
-    cells = grid.cells
-    e = jnp.asarray(tables.exponential(cells), sources.dtype)[None, None]
-    nearest = cells.width * (cells.near_cells + 1)
-    charges = jnp.sum(sources * e, axis=-1), jnp.sum(sources * e * _signs(e), axis=-1)[:, ::-1]
-    below, above = jnp.split(_decayed(grid, jnp.concatenate(charges)), 2)
-    shift = cells.near_cells + 1
-    return (
-        _shift(below, shift) * math.exp(grid.residual - nearest),
-        _shift(above[:, ::-1], -shift) * math.exp(-grid.residual - nearest),
-    )
+def _list(which):
+    """(how many of bool[n] are True, int32[n + _UNITS_AT_ONCE]: their places, then n)"""
+    size = which.shape[0]
+    count = running_count(which)
+    listed = jnp.full(size + _UNITS_AT_ONCE, size, jnp.int32)
+    at = jnp.where(which, count - 1, size + _UNITS_AT_ONCE)
+    return count[-1], listed.at[at].set(np.arange(size, dtype=np.int32), mode="drop")
 
 
-def _of_tails(grid, order, below, above):
-    """What the tails add to the field of the derivative of softplus of that order, but for sigma's 1 far above."""
-    e = jnp.asarray(tables.exponential(grid.cells), below.dtype)[None, None]
-    total = below[..., None] * e * _signs(e)
-    return total if order == 1 else total + (above if order == 2 else -above)[..., None] * e
+def _from_afar(grid, own):
+    """[2, units, 4]: the sums of `tables.FAR` over the units beyond the two neighbours of each.
 
-
-def _decayed(grid, charge):
-    """[2, cells]: sum over the cells b at and below each cell a of charge[b] * exp(-h (a - b))."""
-    cells = grid.cells
-    position = np.arange(cells.block)
-    lag = position[None, :] - position[:, None]
-    inside = np.where(lag >= 0, np.exp(-cells.width * np.maximum(lag, 0)), 0)
-    blocks = charge.reshape(charge.shape[0], -1, cells.block)
-    sums = _product(blocks, jnp.asarray(inside, charge.dtype))
-    length = cells.width * cells.block
-    carry = jnp.zeros_like(sums[..., -1])
-    for k in range(1, min(math.ceil(REACH / length), blocks.shape[1] - 1) + 1):
-        carry += _shift(sums[..., -1], k) * math.exp(-(k - 1) * length)
-    decay = np.asarray(np.exp(-cells.width * (position + 1)), charge.dtype)
-    return (sums + carry[..., None] * decay[None, None]).reshape(charge.shape)
-
-
-def _distances_above(grid, counts, offsets):
-    """[cells]: the sum of charge * x over the sources far above each cell's centre. All terms are positive.
-
-    counts, offsets: [cells], the charges and the first moments at and above each cell."""
+    Relative accuracy to the smallest float: all terms are positive, and what is carried on is corrected for rounding. The
+    last sum is right for the first field alone, the only one whose values are asked for."""
     axis, cells = grid.axis, grid.cells
-    w, h = cells.near_cells, cells.width
-    # from each cell to the next; between blocks also what the compressed axis left out
-    gaps = jnp.full((axis.blocks, cells.block), h, counts.dtype).at[:, -1].add(axis.stretch).reshape(-1)
-    beyond = running_sum(gaps * _shift(counts, -1), reverse=True)  # sum over t > c of (X_t - X_c) charge
-    over = np.arange(axis.blocks * cells.block) % cells.block + w >= cells.block
-    across = w * h + jnp.where(over, jnp.repeat(axis.stretch, cells.block), 0)  # X_(c + w) - X_c
-    far = _shift(counts, -(w + 1))
-    return _shift(beyond, -w) + (across + grid.residual) * far + _shift(offsets, -(w + 1))
+    parts = _product(own, jnp.asarray(tables.far_sums(cells), own.dtype))
+    parts = jnp.concatenate([parts[:, ::-1, :1], parts[..., 1:]], axis=-1)  # from the far end of the axis
+    # how far each unit's start lies below that of the next; between blocks also what the compressed axis left out
+    apart = (
+        jnp.pad(axis.stretch[:, None], ((0, 0), (cells.block // cells.unit - 1, 0))).reshape(-1)
+        + cells.length
+    )
+    decay = np.asarray([[math.exp(-cells.length)] * 2 + [1, 1]], own.dtype)
+    moves = np.asarray([[0, 0, 0, 1]], own.dtype)
 
+    def step(carry, unit):
+        (sums, lost), (part, apart) = carry, unit
+        moved = sums * decay
+        term = part + sums[:, 2:3] * apart * moves - lost * decay
+        sums = moved + term
+        return (sums, (sums - moved) - term), sums
 
-def _shift(array, by):
-    """The last axis moved up by `by` places, zeros moving in."""
-    size = array.shape[-1]
-    if abs(by) >= size:
-        return jnp.zeros_like(array)
-    width = [(0, 0)] * (array.ndim - 1)
-    if by >= 0:
-        return jnp.pad(array[..., : size - by], [*width, (by, 0)])
-    return jnp.pad(array[..., -by:], [*width, (0, -by)])
+    sums = lax.scan(step, (0 * parts[:, 0],) * 2, (jnp.moveaxis(parts, 1, 0), apart), reverse=True)[1]
+    sums = jnp.moveaxis(jnp.pad(sums[2:], ((0, 2), (0, 0), (0, 0))), 0, 1)
+    return jnp.concatenate([sums[:, ::-1, :1], sums[..., 1:]], axis=-1)

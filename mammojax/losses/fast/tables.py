@@ -12,30 +12,31 @@ import numpy as np
 from mammojax.losses.surrogates import Surrogate
 
 REACH = 88.0  # exp(-88) is the smallest normal float32: farther below, a pair adds nothing
-GROUP = 16  # cells that one row of the band's matrix product serves; 8 to 64 cost the same within 1.5 on CPU
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """Sizes of the cells for one dtype and temperature.
 
-    width: of a cell. order: polynomials of degree below it. near: pairs of cells at most that far apart are summed by
-    polynomials of the pair, the others by the tails of the surrogate. fine: the part of a cell that has moments of its
-    own, in units of a score, a power of two, so that placing a score is exact. per_cell: fine parts in a cell.
-    fine_order: moments of a fine part. block: cells in a block of the compressed axis.
+    width: of a cell. order: polynomials of degree below it. unit: cells that are summed together: with those of a unit
+    and of its two neighbours by polynomials of the pair of cells, with all beyond by the tails of the surrogate. fine: the
+    part of a cell that has moments of its own, in units of a score, a power of two, so that placing a score is exact.
+    per_cell: fine parts in a cell. fine_order: moments of a fine part. block: cells in a block of the compressed axis, some
+    whole units.
     """
 
     width: float
     order: int
-    near: float
+    unit: int
     fine: float
     per_cell: int
     fine_order: int
     block: int
 
     @property
-    def near_cells(self) -> int:
-        return math.ceil(self.near / self.width)
+    def length(self) -> float:
+        """Of a unit."""
+        return self.unit * self.width
 
 
 def layout(dtype: np.dtype, temperature: float, *, per_cell: int, fine_order: int | None) -> Layout:
@@ -51,9 +52,9 @@ def layout(dtype: np.dtype, temperature: float, *, per_cell: int, fine_order: in
         order, near, fine_order = 6, 16.0, fine_order or 6
     fine = 2.0 ** math.floor(math.log2(0.5 * temperature / per_cell))
     width = fine * per_cell / temperature
-    # no near pair of cells has a whole block between them; a multiple of GROUP
-    block = 64 if near / width <= 64 else 160
-    return Layout(width, order, near, fine, per_cell, fine_order, block)
+    # what has a whole unit in between is farther apart than `near`
+    unit = 16 * math.ceil(near / width / 16)
+    return Layout(width, order, unit, fine, per_cell, fine_order, block=unit * math.ceil(64 / unit))
 
 
 def softplus_derivative(order: int, x: np.ndarray) -> np.ndarray:
@@ -85,31 +86,72 @@ def economised(function, centres: np.ndarray, radius: float, order: int) -> np.n
 
 
 @functools.lru_cache(maxsize=64)
-def band(softplus_order: int, residual: float, cells: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """The sums over near cells as one matrix product: (slopes, values).
+def interaction(order: int, residual: float, cells: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """The field of all sources in the cells r of a unit, as one product of matrices: (slopes, values).
 
-    For f = the derivative of softplus of order `softplus_order`, a group of GROUP receiving cells r and the moments M_k of
-    the source cells t from `side` groups below to `side` groups above, side = ceil(near_cells / GROUP):
+    For f = the derivative of softplus of that order, 0 to 2. Rows: the moments M_k of the cells t of the unit below, the
+    unit itself and the one above, [(t, k)], and then the four sums of `FAR` over what lies beyond.
 
-    slopes[(t, k), (r, l)]: row by row the coefficients S_l of f'(x) around r,  (-1)^l c_{k+l}(h (t - r)), k + l < order.
-    values[(t, k), r]: the coefficient of order 0 of f(x) around r.
+    slopes[:, (r, l)]: the coefficients S_l of f'(x) around r; for near cells (-1)^l c_{k+l}(h (t - r)), k + l < order.
+    values[:, r]: the coefficient of order 0 of f(x) around r; of the orders 0 and 1 alone.
 
     residual: the part of the margin that is less than a fine part of a cell.
     """
-    q, w = cells.order, cells.near_cells
-    side = -(-w // GROUP)
-    distance = np.arange(-w, w + 1)
-    centres = distance * cells.width + residual
-    c = economised(functools.partial(softplus_derivative, softplus_order + 1), centres, cells.width, q)
-    slopes = np.zeros(((2 * side + 1) * GROUP, q, GROUP, q))
-    values = np.zeros(((2 * side + 1) * GROUP, q, GROUP))
-    value = np.concatenate([softplus_derivative(softplus_order, centres)[:, None], c[:, : q - 1]], axis=1)
-    for r in range(GROUP):
-        rows = side * GROUP + r + distance
-        values[rows, :, r] = value
-        for l in range(q):
-            slopes[rows, : q - l, r, l] = (-1) ** l * c[:, l:]
-    return slopes.reshape(-1, GROUP * q), values.reshape(-1, GROUP)
+    q, unit = cells.order, cells.unit
+    near, own = np.arange(-unit, 2 * unit), np.arange(unit)
+    distance = near[:, None] - own
+    centres = np.arange(distance.min(), distance.max() + 1) * cells.width + residual
+    c = economised(functools.partial(softplus_derivative, order + 1), centres, cells.width, q)
+    of_pair = distance - distance.min()
+    slopes = np.zeros((len(near), q, unit, q))
+    for l in range(q):
+        slopes[:, : q - l, :, l] = (-1) ** l * np.moveaxis(c[of_pair, l:], 2, 1)
+    values = np.zeros((len(near), q, unit))
+    if order < 2:
+        value = np.concatenate([softplus_derivative(order, centres)[:, None], c[:, : q - 1]], axis=1)
+        values = np.moveaxis(value[of_pair], 2, 1)
+    far_slopes, far_values = _far_interaction(order, residual, cells)
+    return (
+        np.concatenate([slopes.reshape(len(near) * q, -1), far_slopes.reshape(4, -1)]),
+        np.concatenate([values.reshape(len(near) * q, -1), far_values]),
+    )
+
+
+# sums over the sources in the units beyond the neighbours: of charge * exp(x) over those below, x from the end of the
+# nearest of their units; then over those above of charge * exp(-x), of charge, of charge * x, from the nearest one's start
+FAR = ("below", "above", "count", "distance")
+
+
+def _far_interaction(order, residual, cells):
+    """The last four rows: [4, r, l], [4, r]. softplus is exp(x) far below and x far above, and so are its derivatives."""
+    e, unit = exponential(cells), cells.unit
+    own = np.arange(unit)
+    down = np.exp(residual - (own + unit) * cells.width)
+    up = (
+        2 * unit - own
+    ) * cells.width + residual  # from the cell to where the first unit beyond the next begins
+    slopes, values = np.zeros((4, unit, cells.order)), np.zeros((4, unit))
+    slopes[0] = down[:, None] * e * (-1.0) ** np.arange(cells.order)
+    values[0] = down
+    if order == 0:  # softplus is x; its slope is 1
+        values[2], values[3] = up, 1
+        slopes[2, :, 0] = 1
+    else:
+        values[2] = 1
+        slopes[1] = (1 if order == 1 else -1) * np.exp(-up)[:, None] * e
+    return slopes, values
+
+
+@functools.lru_cache(maxsize=64)
+def far_sums(cells: Layout) -> np.ndarray:
+    """[(t, k), 4]: the part of one unit in the sums of `FAR`, from the moments M_k of its cells t."""
+    e, place = exponential(cells), np.arange(cells.unit) * cells.width
+    sums = np.zeros((cells.unit, cells.order, 4))
+    sums[..., 0] = np.exp(place - cells.length)[:, None] * e
+    sums[..., 1] = np.exp(-place)[:, None] * e * (-1.0) ** np.arange(cells.order)
+    sums[:, 0, 2] = 1
+    sums[:, 0, 3], sums[:, 1, 3] = place, 1
+    return sums.reshape(-1, 4)
 
 
 @functools.lru_cache(maxsize=64)
