@@ -7,6 +7,7 @@ sha256 of its files, written after Orbax has finished it; a step without them, o
 import errno
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,16 @@ class Checkpoints:
                 self.close()
                 self._reject(step, f"it holds something else: {type(error).__name__}", say)
         return None
+
+    def clear(self) -> None:
+        """Removes every step: the fit is begun anew."""
+        self.close()
+
+        def remove() -> None:
+            for step in self._steps():
+                shutil.rmtree(self.folder / str(step))
+
+        processes.from_first(remove) if self._together else remove()
 
     def _newest(self, say: Callable[[str], None]) -> int | None:
         """The newest step that is whole, None if none is; those that are not are set aside."""

@@ -81,7 +81,7 @@ def fit(
     fitting = _Fitting(
         folder, state, steps=steps, minutes=checkpoint_minutes, description=description, mesh=mesh
     )
-    fitting.resume(say)
+    fitting.resume(say, keep=keep)
     done = fitting.epoch
     metrics, pace = MetricsFile(folder, epochs=done), pace or Pace()
     if from_start and done == 0:
@@ -106,7 +106,7 @@ def fit(
                 stale = {"drift": float(np.mean(report.drift)), "age": float(np.mean(report.age))}
                 metrics.show(int(state.step), **speed)
                 pace.write(description, epoch + 1, int(state.step), **speed, **stale)
-            fitting.epoch_ended(kept=epoch + 1 == (epochs if keep is None else keep))
+            fitting.epoch_ended(keep=epochs if keep is None else keep)
             if fitting.is_time(last=last, regular=(epoch + 1) % checkpoint_every == 0):
                 fitting.save()
     except stopping.Stopped:
@@ -123,14 +123,14 @@ def fit(
 
 class _Fitting:
     """Where a fit is: `part` parts into `epoch`, with `state`; `kept`: the variables that are to be returned, of
-    `kept_step`."""
+    `kept_epoch` and its step `kept_step`."""
 
     def __init__(
         self, folder: Path, state: TrainState, *, steps: int, minutes: float, description: str, mesh
     ):
         self._votes = Votes(2, mesh)
         self.state, self.epoch, self.part = state, 0, 0
-        self.kept, self.kept_step = _copied((state.kept, state.rest)), 0
+        self.kept, self.kept_step, self.kept_epoch = _copied((state.kept, state.rest)), 0, 0
         self._told: list[Report] = []
         together = self._votes.together
         place = folder / "checkpoints"
@@ -139,16 +139,23 @@ class _Fitting:
         self._steps, self._seconds, self._description = steps, 60 * minutes, description
         self._saved, self._since = None, time.monotonic()
 
-    def resume(self, say: Callable[[str], None]) -> None:
-        """Goes on from the newest whole checkpoint, if there is one."""
+    def resume(self, say: Callable[[str], None], *, keep: int | None) -> None:
+        """Goes on from the newest whole checkpoint, if there is one, unless it is past the epoch `keep` and kept another."""
         tree = (self.state, self.kept, self._where())
         restored = self._checkpoints.restore(_abstract(tree), say=say)
         if restored is None:
             return
-        self._saved, leaves, told = restored
+        saved, leaves, told = restored
         # copies: the first step donates them, and Orbax may still hold their memory
-        self.state, self.kept, where = _copied(_unflatten(tree, leaves))
-        self.epoch, self.part, self.kept_step = map(int, where)
+        state, kept, where = _copied(_unflatten(tree, leaves))
+        epoch, part, kept_step, kept_epoch = map(int, where)
+        if keep is not None and epoch >= keep != kept_epoch:
+            # where sums are not the same bits in every run, what chooses the epoch may choose another
+            say(f"the checkpoint kept epoch {kept_epoch} and epoch {keep} is wanted; begun anew")
+            self._checkpoints.clear()
+            return
+        self._saved, self.state, self.kept = saved, state, kept
+        self.epoch, self.part, self.kept_step, self.kept_epoch = epoch, part, kept_step, kept_epoch
         if self.part:
             self._told = [Report(**{"scores": None, **{k: np.float32(v) for k, v in told.items()}})]
         within = f", step {self.part} of the next" if self.part else ""
@@ -184,11 +191,12 @@ class _Fitting:
             )
         return told
 
-    def epoch_ended(self, *, kept: bool) -> None:
-        """kept: the model is to be returned as it is now."""
+    def epoch_ended(self, *, keep: int) -> None:
+        """keep: the epoch after which the model is to be returned."""
         self.epoch, self.part, self._told = self.epoch + 1, 0, []
-        if kept:
-            self.kept, self.kept_step = _copied((self.state.kept, self.state.rest)), int(self.state.step)
+        if self.epoch == keep:
+            self.kept, self.kept_epoch = _copied((self.state.kept, self.state.rest)), keep
+            self.kept_step = int(self.state.step)
 
     def is_time(self, *, last: bool, regular: bool) -> bool:
         """Whether to save after an epoch. Raises `Stopped` where that was asked for."""
@@ -202,7 +210,7 @@ class _Fitting:
         return processes.is_first() and time.monotonic() - self._since >= self._seconds
 
     def _where(self) -> jax.Array:
-        where = np.asarray([self.epoch, self.part, self.kept_step], np.int32)
+        where = np.asarray([self.epoch, self.part, self.kept_step, self.kept_epoch], np.int32)
         # as the state lies, which every process has a part of
         return placed(where, self.state.step.sharding) if self._votes.together else jnp.asarray(where)
 
