@@ -5,7 +5,7 @@ import os
 import sys
 from typing import NoReturn
 
-from mammojax.runs import processes
+from mammojax.runs import processes, stopping
 
 GOES_ON = "the same command goes on where it was"
 TARGETS = {  # what is wrong with a disk or a folder, and not with the program
@@ -39,4 +39,5 @@ def end(code: int) -> NoReturn:
     """Ends this process, and the other processes of its program."""
     if processes.count() > 1:
         processes.leave(code)
+    stopping.over()
     sys.exit(code)

@@ -56,6 +56,12 @@ def by_vote() -> Iterator[None]:
         _by_vote = before
 
 
+def over() -> None:
+    """The program ends by itself: a request that comes now, again or relayed, changes nothing of how."""
+    for number in _numbers:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def requested() -> bool:
     """Whether the program was asked to stop."""
     return _requested.is_set()
@@ -85,12 +91,17 @@ def waiting() -> Iterator[None]:
 
 def _handle(number, frame) -> None:
     global _handled
-    signal.signal(number, signal.SIG_DFL)
-    again, _handled = _handled, True  # as another signal that means the same
+    if _handled:
+        return  # another signal that means the same, and came at once
+    _handled = True
+    for (
+        other
+    ) in _numbers:  # the same one again kills; Python's end would make the other's handler its default, too
+        signal.signal(other, signal.SIG_DFL if other == number else signal.SIG_IGN)
     _requested.set()
     with contextlib.suppress(OSError):  # an event loop may have taken the byte's way for itself
         _ends[0].send(bytes([number]))
-    if _waiting and not again:
+    if _waiting:
         raise Stopped
 
 
