@@ -40,7 +40,7 @@ def value_and_gradient(
     order = surrogate.fast.order
 
     def by_cells(grid):
-        sources = _sum_over(cells.moments(grid, scores, weights), axis_name)
+        sources = cells.of_all_devices(grid, cells.moments(grid, scores, weights), axis_name)
         total, slopes = cells.loss_and_field(grid, order, sources)
         gradient = cells.evaluate(
             grid, slopes[None], lambda slope, w: -w * slope / surrogate.temperature, scores, weights
@@ -72,7 +72,8 @@ def curvature_product(
 
     def by_cells(grid):
         sources = [
-            _sum_over(cells.moments(grid, scores, weights, charge), axis_name) for charge in (None, tangent)
+            cells.of_all_devices(grid, cells.moments(grid, scores, weights, charge), axis_name)
+            for charge in (None, tangent)
         ]
         fields = [cells.field(grid, order, x, cells.occupied(sources[0])) for x in sources]
 
@@ -112,9 +113,9 @@ def _first_that_fits(scores, weights, surrogate, axis_name, by_cells, by_tiles, 
 
     def any_at(mark, size):
         def body(seen, _, w, s):
-            return seen.at[mark(s, w)].set(1, mode="drop")
+            return seen.at[mark(s, w)].set(np.int8(1), mode="drop")
 
-        seen = cells.sweep(body, cells.zeros((size,), weights, jnp.int32), weights, scores)
+        seen = cells.sweep(body, cells.zeros((size,), weights, jnp.int8), weights, scores)
         return (seen if axis_name is None else lax.pmax(seen, axis_name)) == 1
 
     def on_compressed(_):
@@ -150,7 +151,3 @@ def _once(run, compute, otherwise):
     return lax.while_loop(lambda c: c[0], lambda c: (jnp.zeros_like(c[0]), compute(c[0])), (run, otherwise))[
         1
     ]
-
-
-def _sum_over(x, axis_name):
-    return x if axis_name is None else lax.psum(x, axis_name)

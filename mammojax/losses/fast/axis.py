@@ -34,11 +34,13 @@ class Axis(NamedTuple):
     place(scores, weights): the fine part on the grid, int32, and the offset from its centre, in units of a score.
     Weights are above zero for positives; a sample of weight zero lies at the lowest score, whatever its own.
     stretch: float[blocks], units of x left out between a block and the next.
+    used: int32[], blocks from the first on that can hold scores; None: all.
     """
 
     place: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     blocks: int
     stretch: jax.Array
+    used: jax.Array | None = None
 
 
 def fits_plain(low: jax.Array, high: jax.Array, cells: Layout, blocks: int, shift: int) -> jax.Array:
@@ -131,4 +133,4 @@ def compressed_axis(
         block, part, offset = locate(scores, weights)
         return jnp.take(at, key(block, rank), mode="clip") * per_block + part, offset
 
-    return Axis(place, blocks, stretch * (cells.block * cells.width)), fits
+    return Axis(place, blocks, stretch * (cells.block * cells.width), jnp.minimum(used, blocks)), fits

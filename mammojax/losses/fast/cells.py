@@ -21,6 +21,7 @@ from mammojax.losses.fast.tables import Layout
 from mammojax.losses.running import running_count
 
 CHUNK = 1 << 16  # scores that are worked on at a time: their powers stay in the cache, and memory is O(1)
+_BLOCKS_SENT = 64  # between devices at a time; divides the blocks of the compressed axis
 _UNITS_AT_ONCE = 64  # whose field is one product of matrices
 _product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)  # no TF32, no bfloat16
 
@@ -91,6 +92,31 @@ def moments(grid: Grid, scores: jax.Array, weights: jax.Array, charge: jax.Array
     fine = jnp.stack(sums, axis=-1).reshape(2, size, -1)
     folded = _product(fine, jnp.asarray(tables.fold(cells), scores.dtype)) if cells.per_cell > 1 else fine
     return jnp.stack([folded[0], _mirror(folded[1])])
+
+
+def of_all_devices(grid: Grid, sources: jax.Array, axis_name: str | None) -> jax.Array:
+    """`moments` of the scores of all devices along an axis of `shard_map`; of the blocks that are used, and no more, the sums
+    travel."""
+    if axis_name is None:
+        return sources
+    axis, batch, size = grid.axis, sources.shape[0], sources.shape[1]
+    if axis.used is None:
+        return lax.psum(sources, axis_name)
+    piece = size // (axis.blocks // _BLOCKS_SENT)
+
+    def send(i, total):
+        begin = np.int32(0), i * piece, np.int32(0)
+        part = lax.dynamic_slice(own, begin, (batch, piece, sources.shape[2]))
+        return lax.dynamic_update_slice(total, lax.psum(part, axis_name), begin)
+
+    own = _unmirrored(sources)
+    pieces = -(-axis.used // _BLOCKS_SENT)
+    return _unmirrored(lax.fori_loop(np.int32(0), pieces, send, jnp.zeros(own.shape, own.dtype)))
+
+
+def _unmirrored(sources):
+    """With the blocks of both classes in one order; its own inverse."""
+    return jnp.stack([sources[0], sources[1, ::-1]])
 
 
 def loss_and_field(grid: Grid, order: int, sources: jax.Array) -> tuple[jax.Array, jax.Array]:
