@@ -14,11 +14,14 @@ from launch.command_line import say, track
 
 
 def main(settings, arguments: list[str]) -> None:
+    from mammojax.errors import UserError
     from mammojax.experiment.crossval import describe
     from mammojax.experiment.inputs import prepared
     from mammojax.survey.page import survey
 
     command_line.no_arguments(arguments)
+    if settings.data.also:
+        raise UserError("config.data.also is set; a page looks at one set, look at each of them alone")
     records = prepared(settings, say=say, track=track)
     describe(settings, records, say)
     found = survey(

@@ -5,6 +5,7 @@ never share one; numbers go on where those of the set before end, files that wer
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -43,7 +44,12 @@ def joined(sets: Sequence[RecordSet], directory: Path, *, say: Callable[[str], N
             for record in one.records
         ]
         ledger = [
-            dataclasses.replace(account, number=account.number + start, file=f"{name}/{account.file}")
+            dataclasses.replace(
+                account,
+                number=account.number + start,
+                file=f"{name}/{account.file}",
+                warnings=tuple(_moved(warning, start) for warning in account.warnings),
+            )
             for of, name, start in zip(ledgers, names, first)
             for account in of
         ]
@@ -76,7 +82,15 @@ def _names(names: Sequence[str]) -> list[str]:
 
 def _of_set(record: Record, name: str, start: int) -> Record:
     own = {field: f"{name}/{getattr(record, field)}" for field in ("record", "patient", "breast")}
-    return dataclasses.replace(record, number=record.number + start, **own)
+    warnings = tuple(_moved(warning, start) for warning in record.warnings)
+    return dataclasses.replace(record, number=record.number + start, warnings=warnings, **own)
+
+
+def _moved(warning: str, start: int) -> str:
+    """A warning that names files by number ("as file 3", "see file 3, 8"), with the numbers that they have here."""
+    return re.sub(
+        r"(?<=file )\d+(?:, \d+)*", lambda m: re.sub(r"\d+", lambda n: str(int(n[0]) + start), m[0]), warning
+    )
 
 
 def _films(one: RecordSet) -> list[dict]:

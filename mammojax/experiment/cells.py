@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mammojax.datasets import samples as sampling
+from mammojax.datasets.acquisition import read_acquisitions
 from mammojax.datasets.folds import refuse_shared_pictures, save_folds
 from mammojax.datasets.record import RecordSet
 from mammojax.experiment import fit, inputs
@@ -55,7 +56,7 @@ class Experiment:
         self._sets = records.sets[[members[0] for members in self._samples.members]]
         partner, other = sampling.partner(records), sampling.other_view(records)
         if table.control == "labels":
-            exchanged = exchanged_labels(self._samples, seed=settings.seed)
+            exchanged = exchanged_labels(self._samples, self._sets, seed=settings.seed)
             self._samples = dataclasses.replace(self._samples, labels=exchanged)
         leaks = table.control == "images"
         if leaks:
@@ -266,7 +267,8 @@ class Experiment:
         """float32[n] of all samples, those that are not fitted to 0."""
         if kind == "none":
             return None
-        devices = [self._records.records[int(self._samples.members[int(i)][0])].device for i in fitted]
+        films = read_acquisitions(self._records.directory)
+        devices = [films[self._samples.members[int(i)][0]].device for i in fitted]
         weights = np.zeros(len(self._samples.labels), np.float32)
         weights[fitted] = device_weights(self._samples.labels[fitted], devices)
         return weights

@@ -17,16 +17,17 @@ from mammojax.datasets.samples import Samples
 from mammojax.seeds import stream
 
 
-def exchanged_labels(samples: Samples, *, seed: int) -> np.ndarray:
-    """int32[n]: the labels of every patient replaced by those of another one drawn without replacement; a patient with
-    more samples than the other takes its labels in turn."""
+def exchanged_labels(samples: Samples, sets: np.ndarray, *, seed: int) -> np.ndarray:
+    """int32[n]: the labels of every patient replaced by those of another one of the same set drawn without replacement; a
+    patient with more samples than the other takes its labels in turn. sets: int[n], of which of several sets a sample is."""
     rng = np.random.default_rng(stream(seed, "control", "labels"))
-    patients = np.unique(samples.patients)
     labels = samples.labels.copy()
-    for mine, other in zip(patients, rng.permutation(patients)):
-        own = np.flatnonzero(samples.patients == mine)
-        theirs = samples.labels[samples.patients == other]
-        labels[own] = np.resize(theirs, len(own))
+    for k in np.unique(sets):
+        patients = np.unique(samples.patients[sets == k])
+        for mine, other in zip(patients, rng.permutation(patients)):
+            own = np.flatnonzero(samples.patients == mine)
+            theirs = samples.labels[samples.patients == other]
+            labels[own] = np.resize(theirs, len(own))
     return labels
 
 
@@ -36,13 +37,15 @@ def image_by_image(samples: Samples) -> Samples:
 
 
 def random_partner(records: RecordSet, partner: np.ndarray, folds: np.ndarray, *, seed: int) -> np.ndarray:
-    """int64[n]: where a record has a partner, a record of a random other patient of its fold, of the same view if there is
-    one; none where a fold has one patient alone. folds: int[n]. Who is held out is read with others who are."""
+    """int64[n]: where a record has a partner, a record of a random other patient of its fold and set, of the same view if there
+    is one; none where those have one patient alone. folds: int[n]. Who is held out is read with others who are."""
     rng = np.random.default_rng(stream(seed, "control", "partner"))
     patients, views = records.patients, np.asarray([r.view for r in records.records])
     found = partner.copy()
     for i in np.flatnonzero(partner >= 0):
-        others = np.flatnonzero((patients != patients[i]) & (folds == folds[i]))
+        others = np.flatnonzero(
+            (patients != patients[i]) & (folds == folds[i]) & (records.sets == records.sets[i])
+        )
         alike = others[views[others] == views[i]]
         found[i] = rng.choice(alike if len(alike) else others) if len(others) else -1
     return found

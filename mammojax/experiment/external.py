@@ -53,6 +53,8 @@ def external(
     Raises UserError for what a user can mend.
     """
     run = Path(run)
+    if like and standardise == "own":
+        raise UserError(f"--like={like} and --standardise=own name two units; give one of them")
     if on.data.also:
         raise UserError("config.data.also is set; a run is tested on one set at a time, leave it out")
     table = read_table(run)
@@ -73,7 +75,7 @@ def external(
         f"{int(records.labels.sum())} positive" + ("" if both else "; no AUC without both classes")
     )
     made_from = {"prepared": records.directory.name, "standardise": standardise}
-    if like and standardise != "own":
+    if like:
         made_from["like"] = like
     statistics = (
         "this set's own tissue cells, without labels" if standardise == "own" else "the training folds"

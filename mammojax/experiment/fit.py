@@ -73,6 +73,8 @@ def recipe(arm: Arm, seed: int) -> dict:
                 kept[f"{section}.{name}"] = value
             elif name == tree["model"]["classifier"]:
                 kept |= {f"{section}.{name}.{option}": v for option, v in value.items()}
+    if arm.stage != "svm":  # every objective takes them
+        kept["loss.weights"] = tree["loss"]["weights"]
     kept.pop("model.weights", None)  # the network's identity says which
     kept.pop("training.checkpoint_minutes", None)  # of the clock, which no result depends on
     # how scores are read out and averaged is common to all kinds of arms

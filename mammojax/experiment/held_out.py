@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from mammojax.datasets import samples as sampling
-from mammojax.datasets.record import RecordSet
+from mammojax.datasets.record import INDEX_FILE, RecordSet
 from mammojax.experiment.model import OWN, Model
 from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.whole_set import cell_scores
 from mammojax.representations.cache import Representations
 from mammojax.runs import stages
+from mammojax.runs.files import read_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,14 @@ class Reading:
 def prepared_of(folder: Path, cell: Path) -> RecordSet | None:
     """The prepared set that a cell was made from, None if it is not in `folder` any more."""
     found = Path(folder) / stages.finished(cell)["made_from"]["prepared"]
-    return RecordSet(found) if stages.finished(found) is not None else None
+    if stages.finished(found) is None:
+        return None
+    parts = read_json(stages.verified(found, INDEX_FILE)).get(
+        "sets", ()
+    )  # of a joined set, which lie beside it
+    if any(stages.finished(Path(folder) / key) is None for _, key, _ in parts):
+        return None
+    return RecordSet(found)
 
 
 def scores_cells(cell: Path) -> bool:

@@ -30,7 +30,7 @@ from mammojax.runs import stages
 from mammojax.training.saved import fill, read_arrays
 
 UNITS = ("units/mean", "units/deviation")  # float32[sets, c] of a model of several sets
-OWN = "own"  # units that are neither set's
+OWN = object()  # in place of a name: units that are none of the sets', set by `standardise`
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Model:
     network's weights are others than those that the model was trained with.
     """
 
-    def __init__(self, folders: Sequence[Path], *, weights: str = "", network=None, like: str = ""):
+    def __init__(self, folders: Sequence[Path], *, weights: str = "", network=None, like: str | object = ""):
         from mammojax.models.scanning import load_backbone
 
         read = [read_arrays(stages.verified(Path(folder), MODEL_FILE)) for folder in folders]
@@ -105,11 +105,13 @@ class Model:
         like = {"like": self._like} if self._like else {}
         return stages.key(facts=cells, arrays=digest.hexdigest(), **like)
 
-    def _in_units_of(self, like: str) -> str:
+    def _in_units_of(self, like: str | object) -> str:
         sets = self.facts["sets"]
-        if like and like not in (*sets, OWN):
-            raise UserError(f"the model was trained on {', '.join(sets)}; {like!r} is none of them")
-        if len(sets) == 1 or like == OWN:
+        if like is OWN:
+            return ""
+        if like and like not in sets:
+            raise UserError(f"the model was trained on {', '.join(sets)}; --like={like} is none of them")
+        if len(sets) == 1:
             return ""
         if not like:
             raise UserError(

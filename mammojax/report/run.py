@@ -1,6 +1,7 @@
 """The results of a run directory, or of one of its external validations: its table's cells, gathered and written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from mammojax import __version__
@@ -17,6 +18,7 @@ from mammojax.report.where import films_of, needs_maps, panels
 from mammojax.runs import stages
 from mammojax.runs.files import read_json, read_sealed, sha256_of, write_sealed, writing
 from mammojax.runs.locks import locked
+from mammojax.settings import from_mapping, further_sets
 
 FORM = 3  # raise when what is made of the same cells changes
 RESULTS, REPORT = "results.json", "report.html"
@@ -172,13 +174,8 @@ def _of_films(
 def _of_crossval(directory: Path, table: Table, cells: list[Cell], config: dict) -> dict:
     data = config["data"]
     return {
-        "title": f"mammojax: {data['name']}, {config['crossval']['folds']}-fold cross-validation",
-        "warning": CONTROLS.get(config["crossval"]["control"], "")
-        or (
-            f"a table of several sets together, {', '.join(table.sets)}; read the results a set"
-            if table.sets
-            else ""
-        ),
+        "title": f"mammojax: {' and '.join(table.sets) or data['name']}, {config['crossval']['folds']}-fold cross-validation",
+        "warning": "; and ".join(_warnings(table, config["crossval"]["control"])),
         "sets": table.sets,
         "facts": {**_set(config), "Scanning network": config["model"]["backbone"]},
         "notes": NOTES,
@@ -205,9 +202,18 @@ def _of_external(directory: Path, table: Table, cells: list[Cell], config: dict)
     }
 
 
+def _warnings(table: Table, control: str) -> Iterator[str]:
+    """What a reader of the table must know before anything else."""
+    if control in CONTROLS:
+        yield CONTROLS[control]
+    if table.sets:
+        yield f"a table of several sets together, {', '.join(table.sets)}: read the results a set"
+
+
 def _set(config: dict) -> dict[str, str]:
     data = config["data"]
+    every = [data, *(asdict(one.data) for one in further_sets(from_mapping(config)))]
     return {
-        "Data set": ", ".join([data["name"], *(text.partition(":")[0] for text in data["also"])]),
-        "Label scheme": data["labels"] or "the data set's default",
+        "Data set": ", ".join(one["name"] for one in every),
+        "Label scheme": ", ".join(one["labels"] or "the data set's default" for one in every),
     }

@@ -3,19 +3,32 @@
 import dataclasses
 
 from mammojax.errors import UserError
-from mammojax.settings.check import nearest, parsed, split_outside
+from mammojax.settings.check import nearest, parsed, split_outside, unquoted
 from mammojax.settings.leaves import leaves
 from mammojax.settings.tree import Data, Settings
 
+SEVERAL = ("folder", "phantom")  # names under which different sets go
 OWN = ("source", "labels", "split", "depth")  # what a set may have for itself
 
 
 def further_sets(settings: Settings) -> tuple[Settings, ...]:
     """The settings of each set of config.data.also: those of the run with that set in place of the first.
 
-    Raises UserError for a field that is unknown or one for all sets, and for a value that it does not take.
+    Raises UserError for a field that is unknown or one for all sets, for a value that it does not take, and for a set that is
+    there already: its women would be taken for others.
     """
-    return tuple(_of(settings, text) for text in settings.data.also)
+    found = tuple(_of(settings, text) for text in settings.data.also)
+    there = [settings.data]
+    for text, one in zip(settings.data.also, found):
+        for other in there:
+            same = one.data.source and one.data.source == other.source
+            if same or (one.data.name == other.name and one.data.name not in SEVERAL):
+                raise UserError(
+                    f"config.data.also holds {text!r}, and {other.name} is there already: patients of both parts would lie in "
+                    "several folds; give every set once"
+                )
+        there.append(one.data)
+    return found
 
 
 def _of(settings: Settings, text: str) -> Settings:
@@ -25,13 +38,15 @@ def _of(settings: Settings, text: str) -> Settings:
         for part in split_outside(rest) if colon else ():
             field, equals, value = (piece.strip() for piece in part.partition("="))
             field = field.removeprefix("data.")
+            if field in values:
+                raise UserError(f"{field} is given twice; a folder with a comma stands in quotation marks")
             if not equals or field not in OWN:
                 raise UserError(
                     f"{part!r} is no FIELD=VALUE with a field of {', '.join(OWN)}{nearest(field, OWN) if equals else ''}"
                 )
-            values[field] = parsed(leaves()[f"data.{field}"], value)
+            values[field] = parsed(leaves()[f"data.{field}"], unquoted(value))
     except UserError as error:
         raise UserError(f"config.data.also holds {text!r}: {error}") from None
-    own = {"source": "", "labels": "", "split": ""} | values
+    own = {"source": "", "labels": "", "split": "", "depth": 0} | values
     data: Data = dataclasses.replace(settings.data, also=(), **own)
     return dataclasses.replace(settings, data=data)

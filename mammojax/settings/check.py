@@ -162,7 +162,7 @@ def elements(text: str) -> list[str]:
             found[-1] += f",{item}"
         else:
             found.append(item)
-    return [_unquoted(item) for item in found if item]
+    return [unquoted(item) for item in found if item]
 
 
 def split_outside(text: str) -> list[str]:
@@ -183,5 +183,6 @@ def split_outside(text: str) -> list[str]:
     return [*parts, text[start:].strip()]
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
+    """Text without the quotation marks around it."""
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text

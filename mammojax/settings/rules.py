@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mammojax.errors import UserError
+from mammojax.settings.also import further_sets
 from mammojax.settings.arms import is_shared
 from mammojax.settings.check import nearest
 from mammojax.settings.leaves import leaves, value_of
@@ -141,7 +142,7 @@ def idle(settings: Settings, trees: Sequence[Settings]) -> dict[str, str]:
     """A sentence for each field that was changed and has no effect in any of these trees, those of the arms; by path."""
     found = {}
     for rule in COUNTS:
-        seen = [value_of(tree, rule.on) for tree in trees]
+        seen = [value_of(tree, rule.on) for tree in (*trees, *further_sets(settings))]
         if any(value in rule.of for on in seen for value in (on if isinstance(on, tuple) else (on,))):
             continue
         for path, leaf in leaves().items():

@@ -16,6 +16,7 @@ from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
 from mammojax.evaluation.bootstrap import Estimate
 from mammojax.runs.files import writing
+from mammojax.seeds import stream
 from mammojax.survey.films import Films, films_of
 from mammojax.survey.shortcut import Difference, differences, same_pixels, sentence, shortcut_auc
 
@@ -47,8 +48,7 @@ def survey(records: RecordSet, folder: Path, *, folds: int, seed: int, command: 
     doubles = same_pixels(films)
     warnings = _warnings(shortcut, found, doubles)
     tally = accounts.counts(ledger)
-    folders = [one.directory / "contact_sheets" for one in records.parts or (records,)]
-    sheets = [path for folder in folders for path in sorted(folder.glob("*.png"))]
+    sheets = sorted((records.directory / "contact_sheets").glob("*.png"))
     chosen = [sheets[i * len(sheets) // _SHEETS] for i in range(_SHEETS)] if len(sheets) > _SHEETS else sheets
     engine = Environment(
         loader=PackageLoader("mammojax.survey", "."),
@@ -76,7 +76,7 @@ def survey(records: RecordSet, folder: Path, *, folds: int, seed: int, command: 
         histogram=_uri(_histogram(films)),
         sheets=[_uri(path.read_bytes()) for path in chosen],
         all_sheets=len(sheets),
-        sheets_folder=", ".join(map(str, folders)),
+        sheets_folder=str(records.directory / "contact_sheets"),
     )
     page = Path(folder) / "inspect.html"
     with writing(page, "w") as file:
@@ -136,7 +136,7 @@ def _counts(words: Sequence[str], labels: np.ndarray) -> list[tuple[str, int, in
 def _folds(films: Films, folds: int, seed: int) -> list[tuple[int, int, int, int]]:
     """(fold, patients, films, positive films) of the run's first drawing; none where a class is too small for so many."""
     try:
-        fold_of = stratified_folds(films.patients, films.labels, folds=folds, seed=seed)
+        fold_of = stratified_folds(films.patients, films.labels, folds=folds, seed=stream(seed, "folds"))
     except UserError:
         return []
     return [

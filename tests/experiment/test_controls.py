@@ -17,17 +17,19 @@ LABELS = (np.isin(PATIENTS, (1, 4, 7)) & (np.arange(40) % 4 < 2)).astype(np.int3
 
 def test_labels_go_from_patient_to_patient_whole():
     samples = Samples(tuple(map(str, range(40))), tuple(np.asarray([i]) for i in range(40)), LABELS, PATIENTS)
-    exchanged = exchanged_labels(samples, seed=0)
+    exchanged = exchanged_labels(samples, np.zeros(40, int), seed=0)
     rows = {tuple(row) for row in exchanged.reshape(10, 4)}
     assert rows == {(0, 0, 0, 0), (1, 1, 0, 0)} and exchanged.sum() == LABELS.sum()
     assert not np.array_equal(exchanged, LABELS)
-    assert np.array_equal(exchanged, exchanged_labels(samples, seed=0))
-    assert not np.array_equal(exchanged, exchanged_labels(samples, seed=1))
+    assert np.array_equal(exchanged, exchanged_labels(samples, np.zeros(40, int), seed=0))
+    assert not np.array_equal(exchanged, exchanged_labels(samples, np.zeros(40, int), seed=1))
 
 
 def test_a_random_partner_is_another_patient_of_the_same_view_and_only_where_there_was_one():
     views = ["CC", "MLO"] * 20
-    records = SimpleNamespace(patients=PATIENTS, records=[SimpleNamespace(view=v) for v in views])
+    records = SimpleNamespace(
+        patients=PATIENTS, records=[SimpleNamespace(view=v) for v in views], sets=np.zeros(40, int)
+    )
     partner = np.where(np.arange(40) % 4 < 2, np.arange(40) + 2, -1)
     folds = PATIENTS % 3
     found = random_partner(records, partner, folds, seed=0)
@@ -37,6 +39,18 @@ def test_a_random_partner_is_another_patient_of_the_same_view_and_only_where_the
         assert folds[found[i]] == folds[i]  # a read-out finds partners among those who are held out with it
     alone = random_partner(records, partner, PATIENTS, seed=0)
     assert (alone < 0).all()
+
+
+def test_controls_of_several_sets_stay_within_each():
+    """Otherwise the difference to a partner would be that of two sets' units, and each set's share of positives would go."""
+    sets = (PATIENTS >= 6).astype(int)
+    samples = Samples(tuple(map(str, range(40))), tuple(np.asarray([i]) for i in range(40)), LABELS, PATIENTS)
+    exchanged = exchanged_labels(samples, sets, seed=0)
+    for k in range(2):
+        assert exchanged[sets == k].sum() == LABELS[sets == k].sum()
+    records = SimpleNamespace(patients=PATIENTS, records=[SimpleNamespace(view="CC")] * 40, sets=sets)
+    found = random_partner(records, np.arange(40), PATIENTS % 2, seed=0)
+    assert np.array_equal(sets[found], sets)
 
 
 def test_folds_drawn_image_by_image_part_patients_and_the_table_says_so(own_run, tmp_path):

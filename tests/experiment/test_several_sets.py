@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mammojax.datasets.joined import joined
+from mammojax.datasets.joined import _moved, joined
 from mammojax.errors import UserError
 from mammojax.experiment import crossval
 from mammojax.experiment.cells import Experiment
 from mammojax.experiment.crossval import checked
 from mammojax.experiment.external import external
+from mammojax.experiment.held_out import prepared_of
 from mammojax.experiment.inputs import prepared
 from mammojax.experiment.model import UNITS, Model
 from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.table import read_table
 from mammojax.report.run import evaluate
+from mammojax.settings import defaults, from_mapping, further_sets, with_overrides
 from mammojax.training.saved import read_arrays
 
 ARMS = ("cells_bce", "exam_bce")
@@ -100,7 +102,7 @@ def test_a_model_of_several_sets_scores_as_in_the_run_and_asks_which_set_a_film_
     folders = [cell.folder for cell in run.cells if cell.arm.name == "cells_bce"]
     with pytest.raises(UserError, match="trained on several sets, phantom, folder.*--like=phantom"):
         Model(folders)
-    with pytest.raises(UserError, match="'mias' is none of them"):
+    with pytest.raises(UserError, match="--like=mias is none of them"):
         Model(folders, like="mias")
     rows = {int(row["record"]): row for row in read_predictions(folders[0])}
     number = {r.number: i for i, r in enumerate(run.records.records)}
@@ -119,7 +121,7 @@ def test_a_model_of_several_sets_scores_as_in_the_run_and_asks_which_set_a_film_
 def test_the_table_says_that_it_is_of_several_sets_and_gives_the_results_of_each(run):
     table, report = evaluate(run.directory, command="again")
     assert table.startswith(
-        "**This is a table of several sets together, phantom, folder; read the results a set"
+        "**This is a table of several sets together, phantom, folder: read the results a set"
     )
     value = json.loads((run.directory / "table.json").read_text())["findings"]["Results a set"]
     rows = [row for cell in run.cells if cell.arm.name == "exam_bce" for row in read_predictions(cell.folder)]
@@ -158,6 +160,8 @@ def test_mistakes_are_found_before_anything_is_prepared(together):
         (also("absent:source=x"), "config.data.name is 'absent'"),
         (also("mias:sauce=x"), "'sauce=x' is no FIELD=VALUE.*did you mean source"),
         (also("mias:source=x,labels=odd"), "config.data.labels is 'odd'"),
+        (also("mias:source=x", "mias:source=y"), "mias is there already"),
+        (also("mias:source=x,source=y"), "source is given twice"),
         (also("mias:source=x", arms=("bce", "resize224_svm")), "resize224_svm has no units of its own"),
     ):
         with pytest.raises(UserError, match=message):
@@ -170,3 +174,27 @@ def test_a_set_is_not_joined_with_itself(run):
     one = run.records.parts[0]
     with pytest.raises(UserError, match="names a set twice"):
         joined([one, one], one.directory.parent, say=print)
+
+
+def test_where_a_part_is_gone_the_joined_set_is_not_there(run, tmp_path):
+    folder = shutil.copytree(run.records.directory.parent, tmp_path / "prepared")
+    cell = run.cells[0].folder
+    assert prepared_of(folder, cell) is not None
+    shutil.rmtree(folder / run.records.parts[1].directory.name)
+    assert prepared_of(folder, cell) is None
+
+
+def test_a_warning_that_names_a_file_names_it_by_its_number_here():
+    assert _moved("the same picture under several patients: see file 3, 8", 100).endswith("see file 103, 108")
+    assert (
+        _moved("the same picture as file 12, whose label differs", 5)
+        == "the same picture as file 17, whose label differs"
+    )
+    assert _moved("16 bits are declared, 12 used", 5) == "16 bits are declared, 12 used"
+
+
+def test_columns_of_a_folder_can_be_named_where_it_is_the_second_set(together):
+    changed = {"data.name": "mias", "data.also": ("folder:source=/y",), "data.folder.patient": "CaseID"}
+    settings = with_overrides(from_mapping(defaults()), changed)
+    (folder,) = further_sets(settings)
+    assert folder.data.folder.patient == "CaseID" and folder.data.depth == 0

@@ -47,6 +47,8 @@ def compare(
         raise UserError(
             f"--arm={arm}: expected an arm with a head on dense maps, such as cells_bce or breasts_bce"
         )
+    if settings.data.also:
+        raise UserError("config.data.also is set; losses are compared on one set, leave it out")
     records = inputs.prepared(settings, say=say, track=track)
     heads = Heads(chosen_arm.settings, records, say=say, track=track)
     samples, splits = heads.samples, heads.splits
