@@ -47,7 +47,7 @@ def supervised(*, say: Callable[[str], None]) -> None:
     held = _relay(read, 2)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    if code == -signal.SIGABRT and held:
+    if code < 0 and held:  # SIGABRT, or SIGSEGV from whoever wrote down the threads on the way
         say("another process of this program was lost; what is saved is whole")
         os._exit(stopping.EXIT_CODE)
     os.write(2, held)

@@ -43,8 +43,9 @@ def test_exit_codes_and_words_pass(code):
     assert program.communicate(timeout=600) == ("out\n", "Failed: words\n") and program.returncode == code
 
 
-def test_the_abort_of_the_runtime_is_one_line_and_the_code_that_is_requeued():
-    program = start(ABORT.replace("\\\\", "\\"))
+@pytest.mark.parametrize("death", ["os.abort()", "os.kill(os.getpid(), signal.SIGSEGV)"])
+def test_the_abort_of_the_runtime_is_one_line_and_the_code_that_is_requeued(death):
+    program = start(ABORT.replace("\\\\", "\\").replace("os.abort()", death))
     out, errors = program.communicate(timeout=600)
     assert (out, errors) == (
         "said: another process of this program was lost; what is saved is whole\n",
