@@ -1,10 +1,11 @@
-"""The breast box beside three published recipes, and what preparation costs beside decoding and writing.
+"""The breast box beside three published recipes, what preparation costs beside decoding and writing, and how a set grows.
 
-Tables are printed in Markdown. --mias adds the films of mini-MIAS; --part runs one of the two alone.
+Tables are printed in Markdown. --mias adds the films of mini-MIAS; --part runs one part alone.
 
 Example:
   python -m launch.benchmark_data --part=boxes --mias=FOLDER/all-mias.tar.gz
   python -m launch.benchmark_data --part=preparation
+  python -m launch.benchmark_data --part=records --records=5000,20000
 """
 
 from pathlib import Path
@@ -15,12 +16,13 @@ from launch import command_line
 from launch.command_line import say
 
 if __name__ == "__main__":
-    PART = flags.DEFINE_enum("part", "both", ["both", "boxes", "preparation"], "what is measured")
+    PART = flags.DEFINE_enum("part", "all", ["all", "boxes", "preparation", "records"], "what is measured")
     PATIENTS = flags.DEFINE_integer("patients", 25, "synthetic patients, four films each", lower_bound=1)
     HEIGHT = flags.DEFINE_integer("height", 1024, "rows of a synthetic film", lower_bound=128)
     MIAS = flags.DEFINE_string("mias", "", "all-mias.tar.gz; empty: without it")
     FILES = flags.DEFINE_integer("files", 24, "files of the set that is prepared", lower_bound=2)
     SIZE = flags.DEFINE_list("size", "4084,3328", "their rows,columns")
+    RECORDS = flags.DEFINE_list("records", "2000,8000", "numbers of small pictures that a set is made of")
     SEED = flags.DEFINE_integer("seed", 0, "of the synthetic films")
 
 
@@ -69,12 +71,28 @@ def preparation() -> None:
     )
 
 
+def records() -> None:
+    from mammojax.benchmarks.data.records import STEPS, grown
+    from mammojax.benchmarks.tables import markdown_table
+    from mammojax.errors import UserError
+
+    if not RECORDS.value or not all(n.strip().isdigit() and int(n) >= 60 for n in RECORDS.value):
+        raise UserError(
+            f"--records is {','.join(RECORDS.value)!r}; expected numbers of 60 and more, such as 2000,8000"
+        )
+    found = grown([int(n) for n in RECORDS.value], seed=SEED.value)
+    rows = [[g.records, *(f"{g.seconds[s]:.2f}" for s in STEPS), f"{g.peak / 1e6:.0f}"] for g in found]
+    say(markdown_table(["records", *(f"{step}, s" for step in STEPS), "peak, MB"], rows))
+
+
 def main(arguments: list[str]) -> None:
     command_line.no_arguments(arguments)
-    if PART.value in ("both", "boxes"):
+    if PART.value in ("all", "boxes"):
         boxes()
-    if PART.value in ("both", "preparation"):
+    if PART.value in ("all", "preparation"):
         preparation()
+    if PART.value in ("all", "records"):
+        records()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What every launcher does at its edge: flags, one-line errors, progress on the screen."""
 
 import contextlib
-import errno
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -18,24 +18,19 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 from absl import app, flags, logging
 
-from launch import config_file
+from launch import config_file, joining
+from launch.ending import GOES_ON, end, stop, target
 from launch.help_text import help_lines
 from launch.tables import tables
 from mammojax.errors import UserError
-from mammojax.runs import stopping
+from mammojax.runs import processes, stopping, supervised
 from mammojax.settings import check_names
-
-GOES_ON = "the same command goes on where it was"
-TARGETS = {  # what is wrong with a disk or a folder, and not with the program
-    errno.ENOSPC: "the disk is full; make room, then " + GOES_ON,
-    errno.EDQUOT: "the quota is used up; make room, then " + GOES_ON,
-    errno.EROFS: "it cannot be written to (read-only); give another folder",
-    errno.EACCES: "permission denied; give a folder of your own, or ask for access",
-}
 
 
 def say(text: str) -> None:
-    """A line for the reader of the terminal."""
+    """A line for the reader of the terminal; of several processes of a program the first one speaks."""
+    if not processes.is_first():
+        return
     from tqdm import tqdm
 
     tqdm.write(text, file=sys.stdout)  # above a progress bar, if there is one
@@ -58,6 +53,7 @@ def track(items: Iterable, *, total: int, description: str, initial: int = 0) ->
         file=sys.stderr,
         dynamic_ncols=True,
         leave=False,
+        disable=not processes.is_first(),
     )
     with bar:
         stopping.check()
@@ -95,40 +91,47 @@ def run(main: Callable, *, config: str | None = None, file_flag: str = "config")
                     check_names(found, tables())
             return rest
         except (flags.Error, UserError) as error:
-            _stop(str(error))
+            stop(str(error))
 
     def guarded(argv):
         logging.set_verbosity(logging.ERROR)
-        stopping.listen(say=lambda line: print(f"error: {line}; {GOES_ON}", file=sys.stderr, flush=True))
         try:
+            together = joining.is_wanted()
+        except UserError as error:
+            stop(str(error))
+        if together:
+            joining.supervise()
+        stopping.listen(
+            say=lambda line: print(f"error: {line}; {GOES_ON}", file=sys.stderr, flush=True),
+            relayed=supervised.RELAYED if together else None,
+        )
+        try:
+            if together:
+                joining.join()
             main(*settings, argv[1:])
         except UserError as error:
-            _stop(config_file.with_flags(str(error)))
+            stop(config_file.with_flags(str(error)))
         except KeyboardInterrupt:
-            _stop(f"interrupted; {GOES_ON}", code=130)
+            stop(f"interrupted; {GOES_ON}", code=130)
         except stopping.Stopped:
-            _stop(f"stopped as asked (SIGTERM); {GOES_ON}", code=stopping.EXIT_CODE)
+            stop(f"stopped as asked (SIGTERM); {GOES_ON}", code=stopping.EXIT_CODE, once=True)
         except BrokenPipeError:
-            sys.exit(1)
+            end(1)
         except Exception as error:
-            line = _target(error)
-            if not line:
-                raise
-            _stop(line)
+            line = target(error)
+            if line:
+                stop(line)
+            if processes.count() > 1 and processes.is_loss(error):
+                stop(f"another process of this program was lost; what is saved is whole; {GOES_ON}",
+                      code=stopping.EXIT_CODE)  # fmt: skip
+            if processes.count() > 1:
+                traceback.print_exc()
+                end(1)
+            raise
+        if processes.count() > 1:
+            end(0)
 
     app.run(guarded, flags_parser=parse)
-
-
-def _target(error: BaseException | None) -> str:
-    """One line on a full, read-only or forbidden target behind an error; "" if there is none."""
-    while error is not None:
-        for code, text in TARGETS.items():
-            if (isinstance(error, OSError) and error.errno == code) or (
-                code != errno.EACCES and os.strerror(code) in str(error)  # libraries that wrap it in words
-            ):
-                return f"{getattr(error, 'filename', None) or 'a file'}: {text}"
-        error = error.__cause__ or error.__context__
-    return ""
 
 
 def command() -> str:
@@ -142,8 +145,3 @@ def no_arguments(arguments: list[str]) -> None:
         raise UserError(
             f"unexpected argument {arguments[0]!r}; settings are given as --config.<field>=<value>"
         )
-
-
-def _stop(text: str, code: int = 2) -> None:
-    print("error: " + " ".join(text.split()), file=sys.stderr)
-    sys.exit(code)

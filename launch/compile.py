@@ -1,17 +1,14 @@
-"""Compiles what the launchers run for TPUs that nobody has here: does a job fit before it queues?
+"""Compiles what the launchers run for TPUs and GPUs that nobody has here: does a job fit before it queues?
 
 Compiles the loss over all chips of a topology, and on one chip the scan and a training step of either stage; prints what each
-needs of a chip's memory, what it sends, and the least time that it can take by operations and bytes. Needs the package
-libtpu, and no device: pip install libtpu. Minutes of CPU time a program.
+needs of a chip's memory, what it sends, and the least time that it can take by operations and bytes. Needs a compiler and no
+device: pip install libtpu, or jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12. Minutes of CPU time a program.
 
 Examples:
   python -m launch.compile --topology=v5e:2x2
+  python -m launch.compile --topology=h100:4
   python -m launch.compile --topology=v5e:4x4 --crop=4084,3328 --batch=4 --precision=bfloat16 --part=scan
 """
-
-import importlib.util
-import os
-from pathlib import Path
 
 from absl import flags
 
@@ -21,7 +18,9 @@ from launch.command_line import say
 PARTS = ("loss", "scan", "stage_one", "stage_two")
 
 if __name__ == "__main__":
-    TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x2", "generation and shape of the slice")
+    TOPOLOGY = flags.DEFINE_string(
+        "topology", "v5e:2x2", "generation and shape of the slice, or number of GPUs"
+    )
     PART = flags.DEFINE_list("part", list(PARTS), "which programs")
     BACKBONE = flags.DEFINE_string("backbone", "efficientnet_lite0", "the scanning network")
     TAP = flags.DEFINE_string("tap", "", "its tap; empty: its default")
@@ -36,18 +35,6 @@ if __name__ == "__main__":
     )
 
 
-def find_compiler() -> None:
-    """Points JAX to libtpu's compiler. UserError without the package."""
-    from mammojax.errors import UserError
-
-    spec = importlib.util.find_spec("libtpu")
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError("the package libtpu is absent; pip install libtpu (700 MB; no TPU is needed)")
-    os.environ.setdefault("TPU_LIBRARY_PATH", str(Path(spec.submodule_search_locations[0]) / "libtpu.so"))
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ["JAX_PLATFORMS"] = "cpu"  # of what is computed here
-
-
 def main(arguments: list[str]) -> None:
     from mammojax.errors import UserError
 
@@ -59,7 +46,9 @@ def main(arguments: list[str]) -> None:
     unknown = [part for part in PART.value if part not in PARTS]
     if unknown:
         raise UserError(f"--part: unknown {unknown[0]!r}; choose from {', '.join(PARTS)}")
-    find_compiler()
+    from mammojax.benchmarks.compilers import find_compiler
+
+    find_compiler(gpu=TOPOLOGY.value.startswith("h"))
 
     from mammojax.benchmarks import ahead_of_time
     from mammojax.benchmarks.tables import bytes_text
@@ -82,7 +71,7 @@ def main(arguments: list[str]) -> None:
     for part, (name, lower) in zip(PARTS, listed):
         if part not in PART.value:
             continue
-        found = ahead_of_time.compiled(name, lower)
+        found = ahead_of_time.compiled(name, lower, "gpu" if chip.gpu else "tpu")
         say(
             f"\n{name}: compiled in {found.seconds:.0f} s"
             if not found.failure
@@ -101,6 +90,9 @@ def main(arguments: list[str]) -> None:
         say(f"  memory a chip: {bytes_text(found.memory)}, {fits}")
         say(f"  sent: {moved}")
         say(f"  products by the type of their results: {kinds}; float64: {'LEFT' if found.wide else 'none'}")
+        if not found.operations:
+            say("  operations and bytes: this compiler does not count them")
+            continue
         say(
             f"  {found.operations / 1e9:.4g} GFLOP, {bytes_text(found.bytes)} from memory: at least {least * 1e3:.3g} ms, "
             f"bound by {by} (at the bfloat16 peak; a float32 product takes several passes)"

@@ -12,10 +12,12 @@ Examples:
 
 from absl import flags
 
-from launch import command_line
+from launch import command_line, joining, profiling
 from launch.command_line import command, say, track
 
 if __name__ == "__main__":
+    joining.define_flags()
+    PROFILE = profiling.define_flag()
     ARM = flags.DEFINE_list(
         "arm", [], "only these arms, as they are written in config.crossval.arms; empty: all"
     )
@@ -26,6 +28,7 @@ def main(settings, arguments: list[str]) -> None:
     from mammojax.errors import UserError
     from mammojax.experiment import crossval
     from mammojax.report.run import evaluate
+    from mammojax.runs import processes
 
     command_line.no_arguments(arguments)
     try:
@@ -33,10 +36,20 @@ def main(settings, arguments: list[str]) -> None:
     except ValueError:
         raise UserError(f"--fold={','.join(FOLD.value)}: expected numbers from 0, such as 0,1") from None
     picked = bool(ARM.value or folds)
-    run = crossval(settings, arms=ARM.value, folds=folds, table=not picked, say=say, track=track)
+    run = crossval(
+        settings,
+        arms=ARM.value,
+        folds=folds,
+        table=not picked,
+        profile=profiling.steps(PROFILE.value),
+        say=say,
+        track=track,
+    )
     if picked:
         say("these cells are made; the same command without --arm and --fold makes the others and the table")
         return
+    if not processes.is_first():
+        return  # the table is written once; the first process ends this one
     table, report = evaluate(run.directory, command=command(), say=say)
     say("\n" + table)
     say(f"report: {report}")

@@ -27,6 +27,9 @@ if __name__ == "__main__":
         ["train", "own"],
         "--on: channels in units of the training folds, or of the other set's tissue cells (no labels are used)",
     )
+    LIKE = flags.DEFINE_string(
+        "like", "", "--on: of a run trained on several sets, the one in whose units the other set comes"
+    )
     WEIGHTS = flags.DEFINE_string(
         "weights", "", "--on: the scanning network's weights; empty: where they were in training"
     )
@@ -43,6 +46,7 @@ def main(settings, arguments: list[str]) -> None:
     for flag, given in (
         ("arms", ARMS.value),
         ("standardise", STANDARDISE.value != "train"),
+        ("like", LIKE.value),
         ("weights", WEIGHTS.value),
     ):
         if given and settings is None:
@@ -50,7 +54,12 @@ def main(settings, arguments: list[str]) -> None:
     if settings is not None:
         from mammojax.experiment.external import external
 
-        options = {"arms": ARMS.value, "standardise": STANDARDISE.value, "weights": WEIGHTS.value}
+        options = {
+            "arms": ARMS.value,
+            "standardise": STANDARDISE.value,
+            "like": LIKE.value,
+            "weights": WEIGHTS.value,
+        }
         directory = external(directory, settings, **options, say=say, track=track)
     table, report = evaluate(directory, command=command(), say=say)
     say("\n" + table)

@@ -28,6 +28,11 @@ if __name__ == "__main__":
     WEIGHTS = flags.DEFINE_string(
         "weights", "", "the scanning network's weights; empty: where they were in training"
     )
+    LIKE = flags.DEFINE_string(
+        "like",
+        "",
+        "of a run trained on several sets, the one whose films these are like: its units are taken",
+    )
 
 
 def main(arguments: list[str]) -> None:
@@ -45,7 +50,7 @@ def main(arguments: list[str]) -> None:
     files = files_of(arguments)
     table = read_table(Path(RUN.value))
     arm = ARM.value or table.proposed
-    model = Model(table.folders(arm), weights=WEIGHTS.value)
+    model = Model(table.folders(arm), weights=WEIGHTS.value, like=LIKE.value)
     if MAPS.value:
         model.check_cell_scores()
     work = output.with_name(f".{output.name}.{model.key}.work")

@@ -6,8 +6,11 @@ Example:
   python -m launch.scan --config=configs/mias.py --config.data.source=FOLDER --config.model.np=30
 """
 
-from launch import command_line
+from launch import command_line, joining
 from launch.command_line import say, track
+
+if __name__ == "__main__":
+    joining.define_flags()
 
 
 def main(settings, arguments: list[str]) -> None:

@@ -8,10 +8,12 @@ Example:
 
 from absl import flags
 
-from launch import command_line
+from launch import command_line, joining, profiling
 from launch.command_line import say, track
 
 if __name__ == "__main__":
+    joining.define_flags()
+    PROFILE = profiling.define_flag()
     ARM = flags.DEFINE_string("arm", "auc", "the arm, as it is written in config.crossval.arms")
     FOLD = flags.DEFINE_integer(
         "fold", -1, "the fold that is held out, from 0; -1: every fold", lower_bound=-1
@@ -24,7 +26,14 @@ def main(settings, arguments: list[str]) -> None:
 
     command_line.no_arguments(arguments)
     one = with_overrides(settings, {"crossval.arms": (ARM.value,), "crossval.proposed": ""})
-    crossval(one, folds=[FOLD.value] if FOLD.value >= 0 else (), say=say, track=track, table=False)
+    crossval(
+        one,
+        folds=[FOLD.value] if FOLD.value >= 0 else (),
+        profile=profiling.steps(PROFILE.value),
+        say=say,
+        track=track,
+        table=False,
+    )
 
 
 if __name__ == "__main__":

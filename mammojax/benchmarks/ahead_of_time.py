@@ -1,9 +1,11 @@
 """Programs compiled for accelerators that are not here: whether they compile, what they need and what bounds them.
 
-`jax.experimental.topologies` describes the devices; the compiler comes with the package `libtpu` and needs none. What the
-programs choose by the backend (forms of convolutions, loops) is chosen as on that platform.
+`jax.experimental.topologies` describes the devices; the compiler comes with the package `libtpu`, or with the CUDA plugin,
+and needs none. What the programs choose by the backend (forms of convolutions, loops) is chosen as on that platform.
 """
 
+import contextlib
+import importlib
 import re
 import time
 from collections import Counter
@@ -30,18 +32,36 @@ from mammojax.training.step import Batch, compiled_step, start
 
 @dataclass(frozen=True)
 class Chip:
-    """Of one chip: memory in bytes, bfloat16 operations a second, bytes a second from memory."""
+    """Of one chip: memory in bytes, bfloat16 operations a second, bytes a second from memory. gpu: what XLA must know of a
+    GPU (a GpuTargetConfig in text), "" for a TPU."""
 
     memory: float
     operations: float
     bandwidth: float
+    gpu: str = ""
 
 
+# NVIDIA's data sheet of the H100 SXM5 and the CUDA programming guide's table of compute capability 9.0
+_H100 = """
+gpu_device_info {
+  threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128
+  shared_memory_per_block: 49152 shared_memory_per_block_optin: 232448 shared_memory_per_core: 233472
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+  memory_bandwidth: 3352320000000 l2_cache_size: 52428800 clock_rate_ghz: 1.98 device_memory_size: 84942979072
+  cuda_compute_capability { major: 9 }
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 10 patch: 0 }
+runtime_version { major: 12 minor: 8 patch: 0 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
 CHIPS = {  # by what a topology begins with; as Google Cloud's pages on each generation state them
     "v5e": Chip(16e9, 197e12, 819e9),
     "v5p": Chip(95e9, 459e12, 2765e9),
     "v4": Chip(32e9, 275e12, 1228e9),
     "v6e": Chip(32e9, 918e12, 1640e9),
+    "h100": Chip(80e9, 989e12, 3352e9, _H100),
 }
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s16": 2, "u16": 2}
@@ -74,11 +94,12 @@ class Compiled:
 
 def chip_of(topology: str) -> Chip:
     """UserError for a generation that is not known."""
-    kind = topology.partition(":")[0]
-    if kind not in CHIPS or not re.fullmatch(r"\w+:\d+(x\d+)+", topology):
+    kind, _, shape = topology.partition(":")
+    form = r"\d+" if kind in CHIPS and CHIPS[kind].gpu else r"\d+(x\d+)+"
+    if kind not in CHIPS or not re.fullmatch(form, shape):
         raise UserError(
-            f"the topology is {topology!r}; expected a generation and its shape, such as v5e:4x4; known generations are "
-            f"{', '.join(CHIPS)}"
+            f"the topology is {topology!r}; expected a generation and its shape, such as v5e:4x4 or h100:4; known "
+            f"generations are {', '.join(CHIPS)}"
         )
     return CHIPS[kind]
 
@@ -87,20 +108,34 @@ def devices_of(topology: str) -> list:
     """The described devices of a topology. UserError where the compiler does not know it."""
     from jax.experimental import topologies
 
+    chip = chip_of(topology)
     try:
-        return list(topologies.get_topology_desc(topology_name=topology, platform="tpu").devices)
+        if chip.gpu:
+            _load_cuda()
+            shape = f"1x1x{topology.partition(':')[2]}"  # slices, hosts of one, GPUs of one
+            described = topologies.get_topology_desc(platform="cuda", target_config=chip.gpu, topology=shape)
+        else:
+            described = topologies.get_topology_desc(topology_name=topology, platform="tpu")
+        return list(described.devices)
     except Exception as error:
+        needs = "are the CUDA plugin's packages" if chip.gpu else "is libtpu"
         raise UserError(
-            f"the topology {topology} cannot be described ({str(error).splitlines()[0][:200]}); is libtpu installed, and "
+            f"the topology {topology} cannot be described ({str(error).splitlines()[0][:200]}); {needs} installed, and "
             "the shape one that exists?"
         ) from error
 
 
-def compiled(name: str, lower: Callable) -> Compiled:
-    """Compiles lower() -> `jax.stages.Lowered` as on a TPU and reads what came of it."""
+def _load_cuda() -> None:
+    plugin = importlib.import_module("jax_plugins.xla_cuda12")
+    with contextlib.suppress(Exception):  # it misses the driver; the compiler is there all the same
+        plugin.initialize()
+
+
+def compiled(name: str, lower: Callable, backend: str = "tpu") -> Compiled:
+    """Compiles lower() -> `jax.stages.Lowered` as on that backend ("tpu", "gpu") and reads what came of it."""
     began = time.monotonic()
     try:
-        with mock.patch.object(jax, "default_backend", lambda: "tpu"):
+        with mock.patch.object(jax, "default_backend", lambda: backend):
             program = lower().compile()
     except Exception as error:
         return Compiled(name, time.monotonic() - began, " ".join(str(error).split())[:300] or repr(error))
@@ -130,7 +165,12 @@ def sent(text: str) -> dict[str, int]:
 
 def products(text: str) -> dict[str, int]:
     """{type of its results: number} of the convolutions and products in a compiled program's text."""
-    return dict(Counter(re.findall(r"= (\w+)\[[\d,]*\]\S* (?:convolution|dot)\(", text)))
+    found = Counter(re.findall(r"= (\w+)\[[\d,]*\]\S* (?:convolution|dot)\(", text))
+    # on a GPU they are calls of cuBLAS and cuDNN, whose first result counts
+    found += Counter(
+        re.findall(r'= \(?(\w+)\[[^=]*? custom-call\([^\n]*custom_call_target="__cu(?:blas|dnn)', text)
+    )
+    return dict(found)
 
 
 def programs(

@@ -108,11 +108,11 @@ def crops(
     transform,
     workers: int = 0,
     threads: int = 2,
-    begin: int = 0,
+    places: Sequence[int] | None = None,
 ) -> Iterator[dict]:
     """Yields the elements of `records` at `indices`, in that order, augmented and transformed.
 
-    begin: of `indices`, how many are left out; the others are what they would be without.
+    places: in `indices`, which are read; None for all. They are what they would be if all were.
 
     transform(element) -> element: a picklable function, applied in the workers. augmentation: None for none; its
     random numbers are determined by seed and by the position in `indices`. workers: processes (absl flags must be
@@ -122,7 +122,9 @@ def crops(
     dataset = grain.MapDataset.source(_Selected(records, tuple(map(int, indices)))).seed(seed)
     if augmentation is not None:
         dataset = dataset.random_map(_Augment(augmentation))
-    dataset = dataset.map(transform)[begin:]
+    dataset = dataset.map(transform)
+    if places is not None:
+        dataset = grain.MapDataset.source(_At(dataset, places))
     reading = dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     )
@@ -131,6 +133,19 @@ def crops(
     for element in reading:
         yield element
         stopping.check()
+
+
+class _At:
+    """A random-access view of places of a data set."""
+
+    def __init__(self, elements, places: Sequence[int]):
+        self._elements, self._places = elements, tuple(map(int, places))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, i: int) -> dict:
+        return self._elements[self._places[i]]
 
 
 class _Selected:

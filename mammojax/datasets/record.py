@@ -89,7 +89,8 @@ class RecordSet:
     """A prepared data set on disk: `records[i]` describes what `image(i)` returns, in the order of file names.
 
     directory: a finished stage, as made by `prepare`; its name is the key of all that determines the records. depth:
-    bits that 16-bit rasters were read with, 0 if the set has none. Pixels are read on demand, in any order, by any
+    bits that 16-bit rasters were read with, 0 if the set has none. set_names, sets: of the sets that were joined (see `joined`), and
+    int[n], which of them a record is of; parts: themselves, none for a set of its own. Pixels are read on demand, in any order, by any
     number of threads. Raises Damaged (a UserError) where a file is not what was written.
     """
 
@@ -101,6 +102,10 @@ class RecordSet:
         self.depth: int = index["depth"]
         self.records: tuple[Record, ...] = tuple(Record.from_json(r) for r in index["records"])
         self._files: str = index["files"]
+        parts = index.get("sets") or [[self.name, "", len(self.records)]]
+        self.set_names: tuple[str, ...] = tuple(name for name, _, _ in parts)
+        self.sets: np.ndarray = np.repeat(np.arange(len(parts)), [n for _, _, n in parts])
+        self.parts = tuple(RecordSet(self.directory.parent / key) for _, key, _ in parts if key)
         self._source = None
 
     def __len__(self) -> int:
@@ -110,6 +115,9 @@ class RecordSet:
         return {**self.__dict__, "_source": None}  # readers are opened anew in a worker process
 
     def _example(self, i: int) -> dict:
+        if self.parts:
+            first = int(np.searchsorted(self.sets, self.sets[i]))
+            return self.parts[self.sets[i]]._example(i - first)
         folder = self.directory / self._files
         try:
             if self._source is None:

@@ -51,6 +51,8 @@ CELLS = {
     "training.select": "last",
     "training.evaluate_every": 5,
 }
+# the same number of steps in batches: what stage two goes on from reads one batch at a time
+IN_BATCHES = {**CELLS, "training.batch": 16, "training.epochs": 5, "training.evaluate_every": 1}
 OTHER_BREAST = {**CELLS, "model.contrast": "channels"}
 EXAM = {**CELLS, "model.contrast": "both", "model.views": "mean"}
 POOLED = {**CELLS, "model.classifier": "pooled"}
@@ -67,6 +69,14 @@ ARMS: dict[str, Arm] = {
     "auc_finetuned": Arm("AUC loss, fine-tuned", "#8a3d00", "merged", "auc", "auc"),
     "pooled_bce": Arm("Pooled channels, logistic loss", "#999933", "maps", "logistic", settings=POOLED),
     "cells_bce": Arm("Top cells, logistic loss", "#009e73", "maps", "logistic", settings=CELLS),
+    "cells_bce_finetuned": Arm(
+        "Top cells, logistic loss, fine-tuned",
+        "#00664b",
+        "merged",
+        "logistic",
+        "cells_bce",
+        settings=IN_BATCHES,
+    ),
     "cells_weighted_bce": Arm(
         "Top cells, class-weighted", "#44aa99", "maps", "weighted_logistic", settings=CELLS
     ),

@@ -16,28 +16,43 @@ from mammojax.experiment.controls import exchanged_labels, image_by_image, rando
 from mammojax.experiment.finetune import MergedLearner
 from mammojax.experiment.fit import Scored
 from mammojax.experiment.maps import RESIDENT, MapLearner
+from mammojax.experiment.model import UNITS
 from mammojax.experiment.predictions import described
 from mammojax.experiment.split import Split, splits
 from mammojax.experiment.svm import fit_svm
 from mammojax.models.classifiers import classifier_module
 from mammojax.representations.bags import Bags
 from mammojax.representations.statistics import ChannelSums
+from mammojax.runs import processes
 from mammojax.runs.share import Piece
 from mammojax.seeds import stream
 from mammojax.settings import Settings, to_mapping
 from mammojax.training.objectives import OBJECTIVES
+from mammojax.training.pace import Pace
 from mammojax.training.sampling import device_weights
 from mammojax.training.saved import arrays_of
+
+SPEED_FILE = "speed.jsonl"
 
 
 class Experiment:
     """The cells of one table over one prepared set; what several cells read is made once."""
 
-    def __init__(self, settings: Settings, records: RecordSet, *, say: Callable, track: Callable):
+    def __init__(
+        self,
+        settings: Settings,
+        records: RecordSet,
+        *,
+        profile: tuple[int, int] | None = None,
+        say: Callable,
+        track: Callable,
+    ):
+        """profile: see `Pace`."""
         self._settings, self._records, self._say, self._track = settings, records, say, track
-        self._mesh = inputs.mesh(settings)
+        self._own_mesh, self._mesh = inputs.meshes(settings)
         table = settings.crossval
         self._samples = sampling.samples(records, settings.data.sample)
+        self._sets = records.sets[[members[0] for members in self._samples.members]]
         partner, other = sampling.partner(records), sampling.other_view(records)
         if table.control == "labels":
             exchanged = exchanged_labels(self._samples, seed=settings.seed)
@@ -54,6 +69,7 @@ class Experiment:
                 inner=settings.training.inner,
                 seed=settings.seed,
                 repeat=repeat,
+                sets=self._sets,
             )
         ]
         repeats = [np.zeros(len(records), int) for _ in range(table.repeats)]
@@ -71,8 +87,35 @@ class Experiment:
             for folds in repeats:  # the same picture trained on and tested
                 refuse_shared_pictures(records, folds)
         save_folds(Path(settings.run) / "folds.json", records, repeats, seed=settings.seed)
-        self._maps = inputs.MapsCache(RESIDENT, self._mesh)
-        self._networks, self._represented, self._sums, self._features = {}, {}, {}, {}
+        self._maps = inputs.MapsCache(RESIDENT)
+        # one of several processes of a program writes
+        pace = Path(settings.run) / SPEED_FILE if processes.is_first() else None
+        self._pace = Pace(pace, profile=profile if processes.is_first() else None, say=say)
+        self._networks, self._represented, self._sums, self._features, self._fits = {}, {}, {}, {}, {}
+
+    def is_together(self, arm: Arm, parts: Split) -> bool:
+        """Whether all processes of the program train this cell, step by step, on the mesh of all their devices; any of them
+        makes the others by itself."""
+        if processes.count() == 1 or arm.stage == "svm":
+            return False
+        if arm.stage == "merged":
+            return True
+        training = arm.settings.training
+        everything = training.batch == 0 or training.batch >= len(parts.train)
+        if not everything or arm.settings.scan.copies > 1:
+            return True
+        made, spatial = (
+            self._representations(arm.settings),
+            classifier_module(arm.settings.model.classifier).SPATIAL,
+        )
+        partner = self._partners[parts.repeat] if _is_contrasted(arm.settings) else None
+        key = (made.key, spatial, partner is None)
+        if key not in self._fits:
+            bags = Bags(
+                made, self._samples.members, spatial=spatial, mean=None, deviation=None, partner=partner
+            )
+            self._fits[key] = bags.bytes <= RESIDENT
+        return not self._fits[key]
 
     def cell(self, arm: Arm, parts: Split) -> Piece:
         """The work of an arm on a fold; see `fit.cell`."""
@@ -96,6 +139,7 @@ class Experiment:
             "classifier": settings.model.classifier,
             "options": to_mapping(settings)["model"].get(settings.model.classifier, {}),
             "sample": settings.data.sample,
+            "sets": list(self._records.set_names),
             "margin": settings.data.margin,
             "depth": self._records.depth,
             "for_processing": settings.data.for_processing,
@@ -117,6 +161,7 @@ class Experiment:
             labels=self._samples.labels,
             neighbours=self._neighbours[parts.repeat],
             seed=self._settings.seed,
+            together=self.is_together(arm, parts),
             say=self._say,
         )
 
@@ -161,15 +206,22 @@ class Experiment:
 
         return learn, {"features": key}
 
-    def _map_learner(self, arm: Arm, parts: Split) -> MapLearner:
+    def _units(self, made, parts: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """(mean, deviation, sets) of the training folds; see `ChannelSums.of_sets`."""
+        if made.key not in self._sums:
+            self._sums[made.key] = ChannelSums(made)
+        train = np.concatenate([self._samples.members[k] for k in parts.train])
+        return self._sums[made.key].of_sets(train, self._records.sets)
+
+    def _mesh_of(self, arm: Arm, parts: Split):
+        return self._mesh if self.is_together(arm, parts) else self._own_mesh
+
+    def _map_learner(self, arm: Arm, parts: Split, mesh) -> MapLearner:
         settings = arm.settings
         made = self._representations(settings)
         module = classifier_module(settings.model.classifier)
-        if made.key not in self._sums:
-            self._sums[made.key] = ChannelSums(made)
-        records = np.concatenate([self._samples.members[k] for k in parts.train])
-        mean, deviation = self._sums[made.key].of(records)
-        channels = settings.model.contrast in ("channels", "both")
+        mean, deviation, sets = self._units(made, parts)
+        channels = _is_contrasted(settings)
         make = functools.partial(
             Bags,
             made,
@@ -178,10 +230,12 @@ class Experiment:
             mean=mean,
             deviation=deviation,
             partner=self._partners[parts.repeat] if channels else None,
+            sets=sets,
         )
-        key = (made.key, module.SPATIAL, (parts.repeat, parts.fold) if channels else None)
-        bags, maps = self._maps.bags(key, make)
-        if not channels:  # the maps are those of any fold, their normalisation is not
+        own = channels or sets is not None
+        key = (made.key, module.SPATIAL, (parts.repeat, parts.fold) if own else None)
+        bags, maps = self._maps.bags(key, make, mesh)
+        if not own:  # the maps are those of any fold, their normalisation is not
             bags = make()
         options = getattr(settings.model, settings.model.classifier, None)
 
@@ -202,7 +256,8 @@ class Experiment:
             training=settings.training,
             weights=functools.partial(self._weights, settings.loss.weights),
             group=group,
-            mesh=self._mesh,
+            mesh=mesh,
+            pace=self._pace,
             say=self._say,
             track=self._track,
         )
@@ -221,8 +276,13 @@ class Experiment:
 
         def learn(folder: Path, seed: int) -> Scored:
             name = f"{arm.name} fold {parts.fold}"
-            found = self._map_learner(arm, parts).learn(parts, folder, seed=seed, name=name)
+            found = self._map_learner(arm, parts, self._mesh_of(arm, parts)).learn(
+                parts, folder, seed=seed, name=name
+            )
             arrays = arrays_of(found.model, "classifier/")
+            mean, deviation, sets = self._units(self._representations(arm.settings), parts)
+            if sets is not None:
+                arrays |= {UNITS[0]: mean, UNITS[1]: deviation}
             return Scored(found.scores, found.out_of_fold, arrays, {"epoch": found.epoch}, found.inner_auc)
 
         return learn, {"representations": key}
@@ -237,7 +297,7 @@ class Experiment:
             learner = MergedLearner(
                 self._records,
                 self._samples.labels,
-                self._map_learner(base_arm(arm), parts),
+                self._map_learner(base_arm(arm), parts, self._mesh_of(arm, parts)),
                 network=network,
                 plans=record_plans(self._records, network, **inputs.reading(settings)),
                 objective=OBJECTIVES[arm.objective](**_pair(settings)),
@@ -247,7 +307,8 @@ class Experiment:
                 intensity=settings.model.intensity,
                 precision=settings.model.precision,
                 workers=settings.scan.workers,
-                mesh=self._mesh,
+                mesh=self._mesh_of(arm, parts),
+                pace=self._pace,
                 say=self._say,
                 track=self._track,
             )
@@ -271,6 +332,10 @@ PAIR_LOSS = (
 
 def _pair(settings: Settings) -> dict:
     return {name: getattr(settings.loss, name) for name in PAIR_LOSS}
+
+
+def _is_contrasted(settings: Settings) -> bool:
+    return settings.model.contrast in ("channels", "both")
 
 
 def _two_pass(arm: Arm) -> bool:

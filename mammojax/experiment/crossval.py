@@ -4,6 +4,7 @@ Everything that chooses anything (epoch, cost, calibration) sees the training fo
 with what was chosen. See `fit` for one arm on one fold.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.table import Entry, Table, write_table
 from mammojax.models.backbones import BACKBONES
 from mammojax.models.classifiers import CLASSIFIERS, classifier_module
+from mammojax.runs import processes
 from mammojax.runs.environment import record_settings
 from mammojax.runs.share import Piece, shared
-from mammojax.settings import Settings, check_arms, check_names, notes, to_mapping
+from mammojax.settings import Settings, check_arms, check_names, further_sets, notes, to_mapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,13 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
         trained=[arm.name for arm in arms if arm.stage != "svm"],
         finetuned=[arm.name for arm in arms if arm.is_finetuned],
     )
+    for one in further_sets(settings):
+        check_names(one, tables())
     for arm in arms:
+        if settings.data.also and arm.stage != "maps":
+            raise UserError(
+                f"the arm {arm.name} has no units of its own for each of several sets (config.data.also); leave the arm out"
+            )
         if settings.data.sample != "image" and arm.stage != "maps":
             raise UserError(
                 f"the arm {arm.name} scores images, and config.data.sample is {settings.data.sample}; leave the arm out, "
@@ -108,13 +116,14 @@ def crossval(
     arms: Sequence[str] = (),
     folds: Sequence[int] = (),
     table: bool = True,
+    profile: tuple[int, int] | None = None,
     say: Callable[[str], None] = print,
     track: Callable = lambda it, **_: it,
 ) -> Run:
     """Prepares, scans and trains every arm on every fold of every repeat; what is finished is reused.
 
     arms, folds: only these of the table's, by name and number; empty for all. table: whether the run directory's table
-    is to be made of these cells. say(text) prints a line; track(iterable,
+    is to be made of these cells. profile: see `Pace`. say(text) prints a line; track(iterable,
     total=, description=) shows progress. Several processes with the same settings share the cells out among them.
     Raises UserError for what a user can mend.
     """
@@ -137,28 +146,54 @@ def crossval(
     records = inputs.prepared(settings, say=say, track=track)
     describe(settings, records, say)
     say(inputs.placement(settings))
-    experiment = Experiment(settings, records, say=say, track=track)
+    experiment = Experiment(settings, records, profile=profile, say=say, track=track)
     work = [(arm, parts) for arm in chosen for parts in experiment.splits if not folds or parts.fold in folds]
-    pieces = [_told(experiment.cell(*job), say) for job in work]
-    made = shared(pieces, say=say, track=track, description="cells of the table")
+    made, end = {}, _End(len(work))
+    for together in (False, True):  # what any process does by itself, then what all of them do at once
+        jobs = [k for k, job in enumerate(work) if experiment.is_together(*job) == together]
+        pieces = [_told(experiment.cell(*work[k]), end, say) for k in jobs]
+        made |= zip(jobs, shared(pieces, say=say, track=track, description="cells of the table"))
+    made = [made[k] for k in range(len(work))]
     done = tuple(Cell(arm, parts.repeat, parts.fold, folder) for (arm, parts), folder in zip(work, made))
     run = Run(settings, tuple(chosen), done, records)
-    if table:
+    if table and processes.is_first():
         entries = {arm.name: [] for arm in chosen}
         for cell in done:
             entries[cell.arm.name].append(Entry(cell.repeat, cell.fold, cell.folder.name))
         titles, colours = ({arm.name: getattr(arm, name) for arm in chosen} for name in ("title", "colour"))
-        write_table(Table(directory, entries, titles, colours, run.proposed, to_mapping(settings)))
+        sets = {
+            name: [record.number for record, of in zip(records.records, records.sets) if of == k]
+            for k, name in enumerate(records.set_names)
+        }
+        sets = sets if len(sets) > 1 else {}
+        write_table(Table(directory, entries, titles, colours, run.proposed, to_mapping(settings), sets))
     return run
 
 
-def _told(piece: Piece, say: Callable[[str], None]) -> Piece:
+class _End:
+    """When all cells will be there, from those that took time so far (a reused one takes none)."""
+
+    def __init__(self, cells: int):
+        self._left, self._made, self._began = cells, 0, time.monotonic()
+
+    def after(self, seconds: float) -> str:
+        """A cell is there, `seconds` after it was begun: the words that follow in its line."""
+        self._left, self._made = self._left - 1, self._made + (seconds > 1)
+        if not self._left or not self._made:
+            return ""
+        left = (time.monotonic() - self._began) / self._made * self._left
+        return f"; {self._left} cells left, until about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
+
+
+def _told(piece: Piece, end: _End, say: Callable[[str], None]) -> Piece:
     """The same work, whose result is said."""
 
     def attempt() -> Path | None:
+        began = time.monotonic()
         folder = piece.attempt()
-        if folder is not None:
-            say(describe_cell(folder, *held_out_auc(folder)))
+        if folder is not None and processes.is_first():
+            later = end.after(time.monotonic() - began)
+            say(describe_cell(folder, *held_out_auc(folder)) + later)
         return folder
 
     return piece._replace(attempt=attempt)
@@ -192,4 +227,5 @@ def describe(settings: Settings, records: RecordSet, say: Callable[[str], None])
     )
     if records.depth:
         say(f"16-bit PNG, TIFF and PGM files that do not state their depth: {records.depth} bits")
-    say(f"boxes to look at: {records.directory / 'contact_sheets'}")
+    for one in records.parts or (records,):
+        say(f"boxes to look at: {one.directory / 'contact_sheets'}")

@@ -17,7 +17,7 @@ from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
 from mammojax.evaluation.calibration import Platt
 from mammojax.experiment import inputs
-from mammojax.experiment.model import Model
+from mammojax.experiment.model import OWN, Model
 from mammojax.experiment.predictions import described, write_predictions
 from mammojax.experiment.split import Split
 from mammojax.experiment.table import Entry, Table, read_table, write_table
@@ -38,6 +38,7 @@ def external(
     *,
     arms: Sequence[str] = (),
     standardise: str = "train",
+    like: str = "",
     weights: str = "",
     say: Callable[[str], None] = print,
     track: Callable = lambda it, **_: it,
@@ -47,12 +48,18 @@ def external(
     on: only its data, its bootstrap and its seed count, and where it is prepared (in the run's own folders if it does not
     say); crops are made as for training. arms: of the run's table, by name; empty for all. standardise: "train": channels
     in units of the training folds, as they are in the models; "own": of this set's tissue cells, all of its records,
-    without labels. weights: file of the scanning network, "" for where it was in training.
+    without labels. like: of a run that was trained on several sets, the one in whose units
+    ("train") this one comes. weights: file of the scanning network, "" for where it was in training.
     Raises UserError for what a user can mend.
     """
     run = Path(run)
+    if on.data.also:
+        raise UserError("config.data.also is set; a run is tested on one set at a time, leave it out")
     table = read_table(run)
-    models = {arm: Model(table.folders(arm), weights=weights) for arm in arms or table.arms}
+    models = {
+        arm: Model(table.folders(arm), weights=weights, like=OWN if standardise == "own" else like)
+        for arm in arms or table.arms
+    }
     for arm, model in models.items():
         if standardise == "own" and model.stage == "merged":
             raise UserError(
@@ -65,12 +72,14 @@ def external(
         f"{records.name} ({records.scheme}): {len(records)} images of {len(set(records.patients))} patients, "
         f"{int(records.labels.sum())} positive" + ("" if both else "; no AUC without both classes")
     )
+    made_from = {"prepared": records.directory.name, "standardise": standardise}
+    if like and standardise != "own":
+        made_from["like"] = like
     statistics = (
         "this set's own tissue cells, without labels" if standardise == "own" else "the training folds"
-    )
+    ) + (f" of {like}" if "like" in made_from else "")
     say(f"channels are standardised by {statistics} (--standardise={standardise})")
     keys = {arm: model.key for arm, model in models.items()}
-    made_from = {"prepared": records.directory.name, "standardise": standardise}
     directory = run / "external" / stages.key(models=keys, **made_from)
     record_settings(directory, to_mapping(on))
     accounts.write_accounts(directory, accounts.read_accounts(records.directory))

@@ -23,6 +23,7 @@ from mammojax.training import batches as feeding
 from mammojax.training.loop import Fitted, fit
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
+from mammojax.training.pace import Pace
 from mammojax.training.scoring import make_scorer
 from mammojax.training.step import compiled_step, start
 
@@ -51,6 +52,7 @@ class MergedLearner:
         precision: str,
         workers: int,
         mesh=None,
+        pace: Pace | None = None,
         say: Callable[[str], None],
         track: Callable,
     ):
@@ -58,6 +60,7 @@ class MergedLearner:
         self._network, self._plans, self._objective = network, plans, objective
         self._training, self._finetune, self._precision = training, finetune, precision
         self._augmentation, self._mesh, self._say, self._track = augmentation, mesh, say, track
+        self._pace = pace or Pace()
         self._feed = functools.partial(
             feeding.pixel_batches,
             records,
@@ -66,6 +69,7 @@ class MergedLearner:
             batch=finetune.batch,
             workers=workers,
             intensity=intensity,
+            mesh=mesh,
         )
 
     def learn(self, parts: Split, folder: Path, *, seed: int, name: str) -> Learned:
@@ -134,7 +138,7 @@ class MergedLearner:
         )
 
         def advance(state, epoch, begin):
-            for group in feed(epoch, begin):
+            for group in self._pace.waited(feed(epoch, begin)):
                 state, report = step(state, group)
                 yield state, report
 
@@ -161,6 +165,9 @@ class MergedLearner:
             from_start=True,
             checkpoint_every=1,
             checkpoint_minutes=t.checkpoint_minutes,
+            mesh=self._mesh,
+            pace=self._pace,
+            batch=tuning.batch * (tuning.microbatches or count),
             say=self._say,
             track=self._track,
             description=name,

@@ -6,6 +6,8 @@ While it trains, scratch and checkpoints lie in work/. The held-out AUC of every
 paper's Figure 3 alone and selects nothing.
 """
 
+import contextlib
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from mammojax.experiment.arms import Arm
 from mammojax.experiment.predictions import write_predictions
 from mammojax.experiment.readout import Readout, positions, readout_of
 from mammojax.experiment.split import Split
-from mammojax.runs import stages
+from mammojax.runs import processes, stages, stopping
 from mammojax.runs.files import write_json
 from mammojax.runs.share import Piece
 from mammojax.seeds import stream
@@ -92,6 +94,7 @@ def cell(
     labels: np.ndarray,
     neighbours: Neighbours,
     seed: int,
+    together: bool = False,
     say: Callable[[str], None],
 ) -> Piece:
     """The work of one cell: its attempt gives the folder of the finished cell, made or reused, or None while another
@@ -100,6 +103,8 @@ def cell(
     learn(folder, seed) -> Scored. made_from: keys of what is read (prepared set, representations, network), JSON. use: what
     scoring new files takes beside the arrays, JSON. rows(sample numbers) -> for each sample the records that get its
     score, dicts with what predictions.csv says of a record. labels: int[samples].
+    together: all processes of the program learn, each attempting the same cells in the same order; the first one decides
+    and writes.
     """
     arm_recipe = recipe(arm, seed)
     numbers = {
@@ -111,7 +116,7 @@ def cell(
         recipe=arm_recipe, made_from=made_from, **numbers, inner=inner, repeat=parts.repeat, form=FORM
     )
 
-    def make(folder: Path) -> dict:
+    def learned(folder: Path) -> list[Scored]:
         # the same stream for every arm: equal starts, equal order of the samples
         here = stream(seed, "repeat", parts.repeat, "fold", parts.fold)
         # each has a place of its own: what one has left there (checkpoints) is none of the next one's
@@ -119,7 +124,13 @@ def cell(
             folder,
             *(folder / stages.WORK / f"network_{k}" for k in range(1, arm.settings.model.ensemble)),
         ]
-        networks = [learn(place, stream(here, "network", k)) for k, place in enumerate(places)]
+        return [learn(place, stream(here, "network", k)) for k, place in enumerate(places)]
+
+    def make(folder: Path) -> dict:
+        if together:
+            processes.tell("learn")
+        with stopping.by_vote() if together else contextlib.nullcontext():
+            networks = learned(folder)
         readouts, calibrations, held_out, out_of_fold = [], [], [], []
         for network in networks:
             readout, inside, outside = _read_out(arm, network, parts, neighbours)
@@ -164,7 +175,18 @@ def cell(
     def attempt() -> Path | None:
         return stages.made(parent, key, make, what=what, say=say, wait=False)
 
-    return Piece(parent / key, what, attempt)
+    def attempt_together() -> Path | None:
+        if processes.is_first():
+            folder = attempt()
+            processes.tell("busy" if folder is None else "made")
+            return folder
+        while (word := processes.hear()) == "learn":
+            # what the first one writes as well
+            with tempfile.TemporaryDirectory(prefix="mammojax-") as scratch, stopping.by_vote():
+                learned(Path(scratch))
+        return parent / key if word == "made" else None
+
+    return Piece(parent / key, what, attempt_together if together else attempt)
 
 
 def _read_out(

@@ -11,7 +11,7 @@ import numpy as np
 
 from mammojax.datasets import samples as sampling
 from mammojax.datasets.record import RecordSet
-from mammojax.experiment.model import Model
+from mammojax.experiment.model import OWN, Model
 from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.whole_set import cell_scores
 from mammojax.representations.cache import Representations
@@ -56,7 +56,7 @@ def film_maps(
     are not in the folder `representations` any more."""
     facts = stages.finished(readings[0].cell)["made_from"]
     cache = Path(representations) / facts.get("representations", "absent")
-    model = Model(readings[0].models)
+    model = Model(readings[0].models, like=OWN)
     if not model.scores_cells or stages.finished(cache) is None:
         return None
     return _film_maps(readings, model, records, Representations(cache))
@@ -65,14 +65,23 @@ def film_maps(
 def _film_maps(readings, model: Model, records: RecordSet, made: Representations) -> Iterator[FilmMap]:
     place = {record.number: i for i, record in enumerate(records.records)}
     partner = sampling.partner(records)
-    for k, reading in enumerate(readings):
-        model = model if k == 0 else Model(reading.models, network=model.network)
-        if stages.finished(reading.cell)["made_from"].get("standardise") == "own":
-            from mammojax.representations.statistics import ChannelSums
+    for reading in readings:
+        facts = stages.finished(reading.cell)["made_from"]
+        every = [
+            (place[int(row["record"])], float(row["log_odds"])) for row in read_predictions(reading.cell)
+        ]
+        for k in np.unique(records.sets[[i for i, _ in every]]):
+            # of several sets each is read in units of its own
+            several = records.set_names[k] if len(records.set_names) > 1 else ""
+            own = facts.get("standardise") == "own"
+            like = OWN if own else facts.get("like", "") or several
+            model = Model(reading.models, network=model.network, like=like)
+            if own:
+                from mammojax.representations.statistics import ChannelSums
 
-            model.standardise(*ChannelSums(made).of(range(len(records))))
-        rows = read_predictions(reading.cell)
-        numbers = [place[int(row["record"])] for row in rows]
-        for row, i, cells in zip(rows, numbers, cell_scores(model, made, numbers, partner)):
-            record = records.records[i]
-            yield FilmMap(i, float(row["log_odds"]), cells, model.cell_centres((record.height, record.width)))
+                model.standardise(*ChannelSums(made).of(range(len(records))))
+            films = [film for film in every if records.sets[film[0]] == k]
+            scores = cell_scores(model, made, [i for i, _ in films], partner)
+            for (i, log_odds), cells in zip(films, scores):
+                record = records.records[i]
+                yield FilmMap(i, log_odds, cells, model.cell_centres((record.height, record.width)))

@@ -14,27 +14,40 @@ from mammojax.errors import UserError
 from mammojax.experiment.fit import Neighbours
 from mammojax.representations.bags import Bags
 from mammojax.representations.cache import Representations
-from mammojax.runs.devices import described, device_mesh, everywhere
+from mammojax.runs import processes
+from mammojax.runs.devices import DATA, described, everywhere, own_mesh, padded_to, program_mesh
 from mammojax.runs.files import check_target
-from mammojax.settings import Settings
+from mammojax.settings import Settings, further_sets
 
 
 def prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet:
-    """The prepared set that the settings name, made or reused.
+    """The prepared set that the settings name, made or reused; of several (config.data.also) all records together.
 
     UserError where no source is given, and where a folder of the run can never be written, before hours are spent.
     """
+    from mammojax.datasets.joined import joined
+
+    for folder in (settings.run, prepared_folder(settings), cache_folder(settings)):
+        check_target(Path(folder))
+    every = (settings, *further_sets(settings))
+    for one in every:
+        if not one.data.source:
+            of = f" for {one.data.name} of config.data.also" if one is not settings else ""
+            raise UserError(
+                f"config.data.source is empty{of}; give the folder that holds the files: "
+                + (f"'{one.data.name}:source=FOLDER'" if of else "--config.data.source=FOLDER")
+            )
+    sets = [_prepared(one, say=say, track=track) for one in every]
+    return sets[0] if len(sets) == 1 else joined(sets, prepared_folder(settings), say=say)
+
+
+def _prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet:
+    """One of them."""
     from dataclasses import asdict
 
     from mammojax.datasets.prepare import prepare
 
     data = settings.data
-    for folder in (settings.run, prepared_folder(settings), cache_folder(settings)):
-        check_target(Path(folder))
-    if not data.source:
-        raise UserError(
-            "config.data.source is empty; give the folder that holds the files: --config.data.source=FOLDER"
-        )
     options = {}
     if data.name == "phantom":
         options = {**asdict(data.phantom), "seed": settings.seed}
@@ -67,16 +80,23 @@ def network(settings: Settings):
     )
 
 
-def mesh(settings: Settings):
-    """The mesh of this process's devices, None for one device."""
-    return device_mesh(settings.mesh.data, settings.mesh.rows)
+def meshes(settings: Settings):
+    """(mesh of this process's devices, mesh of the devices of all processes of the program); None for one device."""
+    sizes = settings.mesh.data, settings.mesh.rows
+    return own_mesh(*sizes), program_mesh(*sizes)
 
 
 def placement(settings: Settings) -> str:
     """One line on where the program runs and where it writes."""
-    return (
-        f"process {os.getpid()} on {socket.gethostname()}: {described(mesh(settings))}; writes {settings.run}"
-    )
+    _, mesh = meshes(settings)
+    batch = settings.training.batch
+    if batch and mesh is not None:
+        share = padded_to(batch, mesh) // mesh.shape[DATA]
+        batch = f"{batch}, {share} a device"
+    who = f"process {os.getpid()} on {socket.gethostname()}"
+    if processes.count() > 1:
+        who = f"{processes.count()} processes, the first is {who}"
+    return f"{who}: {described(mesh)}, training batch {batch or 'of all samples'}; writes {settings.run}"
 
 
 def prepared_folder(settings: Settings) -> Path:
@@ -117,7 +137,7 @@ def represented(
         workers=scan.workers,
         precision=settings.model.precision,
         cache=scan.cache,
-        mesh=mesh(settings),
+        mesh=meshes(settings)[0],
         track=track,
         say=say,
     )
@@ -153,24 +173,24 @@ def neighbours(samples: sampling.Samples, partner: np.ndarray, other_view: np.nd
 class MapsCache:
     """Bags and, where they fit, their arrays on the device; the last one of each form is kept, for the next cell."""
 
-    def __init__(self, limit: int, mesh=None):
-        self._limit, self._mesh = limit, mesh
+    def __init__(self, limit: int):
+        self._limit = limit
         self._held: dict = {}
 
-    def bags(self, key: tuple, make: Callable[[], Bags]):
-        """(Bags, `Maps` on the device or None): as `make` gives them, made once for equal keys."""
+    def bags(self, key: tuple, make: Callable[[], Bags], mesh=None):
+        """(Bags, `Maps` on the devices of the mesh or None): as `make` gives them, made once for equal keys."""
+        import jax
         import jax.numpy as jnp
 
         from mammojax.training.step import Maps
 
+        key = (key, mesh)
         if key not in self._held:
             self._held.clear()  # one at a time: a set can take gigabytes
             bags = make()
             maps = None
             if bags.bytes <= self._limit:
-                stacked = bags.stacked()
-                maps = Maps(jnp.asarray(stacked.values), jnp.asarray(stacked.tissue))
-                if self._mesh is not None:
-                    maps = everywhere(maps, self._mesh)
+                maps = Maps(*bags.stacked())
+                maps = jax.tree.map(jnp.asarray, maps) if mesh is None else everywhere(maps, mesh)
             self._held[key] = (bags, maps)
         return self._held[key]

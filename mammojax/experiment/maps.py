@@ -23,6 +23,7 @@ from mammojax.training.loop import fit
 from mammojax.training.metrics import MetricsFile
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
+from mammojax.training.pace import Pace
 from mammojax.training.scoring import make_scorer
 from mammojax.training.step import Batch, Maps, compiled_epoch, compiled_step, start
 
@@ -76,13 +77,14 @@ class MapLearner:
         weights: Callable[[np.ndarray], np.ndarray | None] = lambda fitted: None,
         group: int = 1,
         mesh=None,
+        pace: Pace | None = None,
         say: Callable[[str], None],
         track: Callable,
     ):
         self._bags, self._maps, self._labels = bags, maps, labels
         self.weights = weights
         self._build, self._objective, self._training, self._group = build, objective, training, group
-        self._mesh, self._say, self._track = mesh, say, track
+        self._mesh, self._pace, self._say, self._track = mesh, pace or Pace(), say, track
 
     def learn(self, parts: Split, folder: Path, *, seed: int, name: str) -> Learned:
         """The network of one fold. folder: a cell's; gets metrics.jsonl, scratch goes to its `WORK`. seed: of the start,
@@ -204,8 +206,10 @@ class MapLearner:
                     yield epoch_of(state, made, self._maps)
                 return
             step = compiled_step(graph, optimizer, self._objective, self._mesh)
-            feed = feeding.map_batches(self._bags, fitted, labels, drawing=drawing, seed=shuffle, group=group)
-            for gathered in feed(epoch, begin):
+            feed = feeding.map_batches(
+                self._bags, fitted, labels, drawing=drawing, seed=shuffle, group=group, mesh=self._mesh
+            )
+            for gathered in self._pace.waited(feed(epoch, begin)):
                 state, report = step(state, gathered)
                 yield state, report
 
@@ -213,7 +217,7 @@ class MapLearner:
             if self._maps is not None:
                 made = _row_chunks(watched, labels, self._bags.copies, batch)
             else:
-                made = feeding.evaluation_batches(self._bags, watched, labels, batch=batch)
+                made = feeding.evaluation_batches(self._bags, watched, labels, batch=batch, mesh=self._mesh)
             return feeding.score_all(lambda b: score(state.kept, state.rest, b, self._maps), made)
 
         def describe(scores, report):
@@ -238,6 +242,9 @@ class MapLearner:
             evaluate_every=t.evaluate_every,
             checkpoint_every=t.checkpoint_every,
             checkpoint_minutes=t.checkpoint_minutes,
+            mesh=self._mesh,
+            pace=self._pace,
+            batch=batch * (group or -(-len(fitted) // batch)),
             say=self._say,
             track=self._track,
             description=name,

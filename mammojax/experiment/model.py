@@ -29,6 +29,9 @@ from mammojax.representations.tissue import tissue_cells
 from mammojax.runs import stages
 from mammojax.training.saved import fill, read_arrays
 
+UNITS = ("units/mean", "units/deviation")  # float32[sets, c] of a model of several sets
+OWN = "own"  # units that are neither set's
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -43,11 +46,12 @@ class Model:
     """The networks of one arm: one or more of every cell.
 
     facts: what the files say, equal in all of them. networks: by file, in evaluation mode. network: the scanning network;
-    it may be given where it is loaded already. Raises UserError where files contradict each other, or where the scanning
+    it may be given where it is loaded already. like: of a model that was trained on several sets, the one whose
+    films these are like, in whose units their channels come; `OWN` where `standardise` is to say. Raises UserError where files contradict each other, or where the scanning
     network's weights are others than those that the model was trained with.
     """
 
-    def __init__(self, folders: Sequence[Path], *, weights: str = "", network=None):
+    def __init__(self, folders: Sequence[Path], *, weights: str = "", network=None, like: str = ""):
         from mammojax.models.scanning import load_backbone
 
         read = [read_arrays(stages.verified(Path(folder), MODEL_FILE)) for folder in folders]
@@ -79,6 +83,7 @@ class Model:
         ]
         self.stage = facts["stage"]
         self.networks = [[self._built(a) for a in cell] for cell in self._arrays]
+        self._like = self._in_units_of(like)
 
     @staticmethod
     def _by_network(arrays: Mapping[str, np.ndarray], networks: int) -> list[dict[str, np.ndarray]]:
@@ -97,7 +102,31 @@ class Model:
                 for name in sorted(arrays):
                     digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
         cells = [{name: value for name, value in facts.items() if name != "weights"} for facts in self._cells]
-        return stages.key(facts=cells, arrays=digest.hexdigest())
+        like = {"like": self._like} if self._like else {}
+        return stages.key(facts=cells, arrays=digest.hexdigest(), **like)
+
+    def _in_units_of(self, like: str) -> str:
+        sets = self.facts["sets"]
+        if like and like not in (*sets, OWN):
+            raise UserError(f"the model was trained on {', '.join(sets)}; {like!r} is none of them")
+        if len(sets) == 1 or like == OWN:
+            return ""
+        if not like:
+            raise UserError(
+                f"the model was trained on several sets, {', '.join(sets)}, each in units of its own; say whose films "
+                f"these are like: --like={sets[0]}"
+            )
+        for arrays, networks in zip(self._arrays, self.networks):
+            for held, net in zip(arrays, networks):
+                self._set_units(net, *(held[name][sets.index(like)] for name in UNITS))
+        return like
+
+    @staticmethod
+    def _set_units(net, mean: np.ndarray, deviation: np.ndarray) -> None:
+        differences = net.mean[...].shape[0] - len(mean)  # of the other breast: in these units already
+        net.set_normalisation(
+            np.pad(mean, (0, differences)), np.pad(deviation, (0, differences), constant_values=1)
+        )
 
     @property
     def reads_exams(self) -> bool:
@@ -121,12 +150,7 @@ class Model:
                 if self.stage == "svm":
                     networks[k] = LinearScorer(mean, deviation, net.weights, net.intercept)
                     continue
-                differences = net.mean[...].shape[0] - len(
-                    mean
-                )  # of the other breast: in these units already
-                net.set_normalisation(
-                    np.pad(mean, (0, differences)), np.pad(deviation, (0, differences), constant_values=1)
-                )
+                self._set_units(net, mean, deviation)
 
     def _built(self, arrays: dict[str, np.ndarray]):
         from flax import nnx

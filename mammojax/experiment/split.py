@@ -21,19 +21,31 @@ class Split:
     inner: tuple[tuple[np.ndarray, np.ndarray], ...]
 
 
-def splits(samples: Samples, *, folds: int, inner: int, seed: int, repeat: int = 0) -> list[Split]:
+def splits(
+    samples: Samples, *, folds: int, inner: int, seed: int, repeat: int = 0, sets: np.ndarray | None = None
+) -> list[Split]:
     """The splits of one repeat. Repeat 0 is that of a single run; each has folds and seeds of its own.
 
-    Raises UserError if a class has fewer patients than there are folds.
+    sets: int[samples], of which of several sets each is: folds are drawn within each set, so that every fold has its share of
+    every set's classes; None for one set. Raises UserError if a class of a set has fewer patients than there are folds.
     """
     named = (seed, "repeat", repeat) if repeat else (seed,)
-    fold_of = stratified_folds(samples.patients, samples.labels, folds=folds, seed=stream(*named, "folds"))
+    sets = np.zeros(len(samples), int) if sets is None else sets
+
+    def drawn(numbers: np.ndarray, folds: int, seed: int) -> np.ndarray:
+        fold_of = np.empty(len(numbers), np.int32)
+        for k in np.unique(sets[numbers]):
+            here = np.flatnonzero(sets[numbers] == k)
+            patients, labels = samples.patients[numbers[here]], samples.labels[numbers[here]]
+            own = stream(seed, "set", int(k)) if k else seed
+            fold_of[here] = stratified_folds(patients, labels, folds=folds, seed=own)
+        return fold_of
+
+    fold_of = drawn(np.arange(len(samples)), folds, stream(*named, "folds"))
     made = []
     for fold in range(folds):
         train = np.flatnonzero(fold_of != fold)
-        part = stratified_folds(
-            samples.patients[train], samples.labels[train], folds=inner, seed=stream(*named, "inner", fold)
-        )
+        part = drawn(train, inner, stream(*named, "inner", fold))
         parts = tuple((train[part != k], train[part == k]) for k in range(inner))
         made.append(Split(repeat, fold, train, np.flatnonzero(fold_of == fold), parts))
     return made

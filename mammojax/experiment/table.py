@@ -3,7 +3,7 @@
 Cells lie under their keys, those of other settings beside them. The index names the cells of one table.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mammojax.errors import UserError
@@ -25,7 +25,8 @@ class Entry:
 @dataclass(frozen=True, eq=False)
 class Table:
     """arms: {name: its cells}, in the order of the table; titles and colours: {name: text}. proposed: an arm. config: the
-    settings that made it; config.json may be a later start's."""
+    settings that made it; config.json may be a later start's. sets: of several that were trained together {name: numbers of
+    its records}, else empty."""
 
     directory: Path
     arms: dict[str, list[Entry]]
@@ -33,6 +34,7 @@ class Table:
     colours: dict[str, str]
     proposed: str
     config: dict
+    sets: dict[str, list[int]] = field(default_factory=dict)
 
     def folders(self, arm: str) -> list[Path]:
         """The folders of an arm's cells. UserError for an arm that is not in the table."""
@@ -44,6 +46,7 @@ class Table:
 def write_table(table: Table) -> None:
     """Writes the index, whole or not at all."""
     value = {name: getattr(table, name) for name in ("titles", "colours", "proposed", "config")}
+    value["sets"] = [[name, numbers] for name, numbers in table.sets.items()]
     value["arms"] = [[arm, [asdict(entry) for entry in cells]] for arm, cells in table.arms.items()]
     write_json(table.directory / INDEX, value)
 
@@ -58,7 +61,8 @@ def read_table(directory: Path) -> Table:
     value = read_json(directory / INDEX)
     try:
         arms = {arm: [Entry(**entry) for entry in cells] for arm, cells in value["arms"]}
-        table = Table(directory, arms, value["titles"], value["colours"], value["proposed"], value["config"])
+        facts = (value[name] for name in ("titles", "colours", "proposed", "config"))
+        table = Table(directory, arms, *facts, dict(value["sets"]))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{directory / INDEX} is damaged; run launch.crossval again") from error
     for arm in table.arms:

@@ -9,6 +9,7 @@ from mammojax.evaluation.localisation import Film
 from mammojax.evaluation.predictions import Predictions
 from mammojax.evaluation.shortcuts import facts_alone
 from mammojax.report import figures
+from mammojax.report.by_set import by_set
 from mammojax.report.collect import Cell, collect, training_curves
 from mammojax.report.findings import Acquisition, Finding, pointing, shortcuts
 from mammojax.report.html import Picture, write_report
@@ -50,6 +51,7 @@ def write_results(
     mapped: str = "",
     findings: Sequence[Finding] = (),
     warning: str = "",
+    sets: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[str, Path]:
     """Writes all results of a run into `directory`; table.md's text and the report's path.
 
@@ -59,7 +61,7 @@ def write_results(
     curves; empty for the first ones. pictures: more of them, after those that are drawn here. acquisition:
     how the films were taken; adds the arm `FACTS`, which knows nothing else, and every arm within groups. films: held-out
     films of one repeat with the maps of the arm `mapped` (empty: the proposed one); adds where it looks. findings: of the caller's own, before these. warning: what a reader must know
-    before anything else, above the table and in the report's title.
+    before anything else, above the table and in the report's title. sets: numbers of the records of each of several sets, by name.
     Raises UserError if cells are missing or of different recipes, or the proposed arm is not among them.
     """
     directory = Path(directory)
@@ -75,6 +77,9 @@ def write_results(
         titles = {**titles, FACTS: f"Acquisition alone: {', '.join(acquisition.names)}"}
         colours = {**colours, FACTS: "#aaaaaa"}
         findings.append(shortcuts(predictions, acquisition, titles=titles, seed=seed, resamples=resamples))
+    if sets:
+        options = {"titles": titles, "proposed": proposed, "seed": seed, "resamples": resamples}
+        findings.insert(0, by_set(predictions, sets, **options))
     if films:
         finding, response = pointing(films, title=titles[mapped or proposed], seed=seed, resamples=resamples)
         findings.append(finding)

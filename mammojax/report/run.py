@@ -173,7 +173,13 @@ def _of_crossval(directory: Path, table: Table, cells: list[Cell], config: dict)
     data = config["data"]
     return {
         "title": f"mammojax: {data['name']}, {config['crossval']['folds']}-fold cross-validation",
-        "warning": CONTROLS.get(config["crossval"]["control"], ""),
+        "warning": CONTROLS.get(config["crossval"]["control"], "")
+        or (
+            f"a table of several sets together, {', '.join(table.sets)}; read the results a set"
+            if table.sets
+            else ""
+        ),
+        "sets": table.sets,
         "facts": {**_set(config), "Scanning network": config["model"]["backbone"]},
         "notes": NOTES,
     }
@@ -201,4 +207,7 @@ def _of_external(directory: Path, table: Table, cells: list[Cell], config: dict)
 
 def _set(config: dict) -> dict[str, str]:
     data = config["data"]
-    return {"Data set": data["name"], "Label scheme": data["labels"] or "the data set's default"}
+    return {
+        "Data set": ", ".join([data["name"], *(text.partition(":")[0] for text in data["also"])]),
+        "Label scheme": data["labels"] or "the data set's default",
+    }

@@ -15,8 +15,12 @@ from mammojax.report.html import Picture
 
 def needs_maps(records: RecordSet) -> bool:
     """Whether a report has a use for maps of this set: its films may be shown, or have annotated lesions."""
-    shown = builder_class(records.name).MAY_BE_SHOWN
-    return shown or any(len(circles_of(records, i)) for i in range(len(records)))
+    return any(_may_be_shown(records)) or any(len(circles_of(records, i)) for i in range(len(records)))
+
+
+def _may_be_shown(records: RecordSet) -> list[bool]:
+    """Of each set that the records are of, whether its terms let films be shown."""
+    return [builder_class(one.name).MAY_BE_SHOWN for one in records.parts or (records,)]
 
 
 def films_of(maps: Sequence[FilmMap], records: RecordSet) -> list[Film]:
@@ -70,7 +74,9 @@ def half_cell(centres: np.ndarray, record, geometry: Geometry) -> float:
 
 def panels(maps: Sequence[FilmMap], records: RecordSet, *, each: int = 2) -> list[Picture]:
     """Held-out films with the highest and lowest scores of each class, if the terms of their set let them be shown."""
-    if not builder_class(records.name).MAY_BE_SHOWN:
+    shown = _may_be_shown(records)
+    maps = [m for m in maps if shown[records.sets[m.record]]]
+    if not maps:
         return []
     labels = records.labels[[m.record for m in maps]]
     chosen = extremes(np.asarray([m.log_odds for m in maps]), labels, each=each)

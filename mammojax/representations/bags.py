@@ -21,7 +21,9 @@ class Bags:
 
     representations: of the records. members: the record numbers of each sample. spatial: a sample is one record and keeps
     the places of its cells, [rows, columns]; otherwise its tissue cells stand in a line, [1, cells], those of all its
-    records, and are filled up to the largest sample. mean, deviation: float32[c], of the training set. partner: int[n of
+    records, and are filled up to the largest sample. mean, deviation: float32[c], of the training set; float32[s, c] of each
+    of several sets, `sets` says which a record is of, int[n of records]: its channels then come in units of its own set.
+    partner: int[n of
     records], the record of the other breast, -1 for none; with it the smoothed difference is appended as channels.
     shape: (rows, columns, channels) of every sample. copies: of every sample.
     """
@@ -35,9 +37,10 @@ class Bags:
         mean: np.ndarray,
         deviation: np.ndarray,
         partner: np.ndarray | None = None,
+        sets: np.ndarray | None = None,
     ):
         self._maps, self._members, self._spatial = representations, members, spatial
-        self._mean, self._deviation, self._partner = mean, deviation, partner
+        self._mean, self._deviation, self._partner, self._sets = mean, deviation, partner, sets
         self.copies = representations.copies
         channels = representations.channels * (1 if partner is None else 2)
         if spatial:
@@ -61,10 +64,13 @@ class Bags:
 
     @property
     def normalisation(self) -> tuple[np.ndarray, np.ndarray]:
-        """(mean, deviation), float32[channels]; differences are in their units already."""
+        """(mean, deviation), float32[channels]; differences, and channels of several sets, are in their units already."""
+        mean, deviation = self._mean, self._deviation
+        if self._sets is not None:
+            mean, deviation = np.zeros_like(mean[0]), np.ones_like(deviation[0])
         if self._partner is None:
-            return self._mean, self._deviation
-        return np.r_[self._mean, 0 * self._mean], np.r_[self._deviation, 1 + 0 * self._deviation]
+            return mean, deviation
+        return np.r_[mean, 0 * mean], np.r_[deviation, 1 + 0 * deviation]
 
     def read(self, k: int, copy: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """(float32[rows, columns, channels], bool[rows, columns]) of sample k."""
@@ -83,12 +89,15 @@ class Bags:
         return values, tissue
 
     def _channels(self, i: int, copy: int) -> np.ndarray:
-        own = self._maps.read(i, copy)
-        if self._partner is None:
-            return own
-        other = int(self._partner[i])
-        theirs = self._maps.read(other) if other >= 0 else None
-        return np.concatenate([own, difference(own, theirs, self._mean, self._deviation)], -1)
+        own, mean, deviation = self._maps.read(i, copy), self._mean, self._deviation
+        if self._sets is not None:
+            mean, deviation = mean[self._sets[i]], deviation[self._sets[i]]
+        parts = [own if self._sets is None else (own - mean) / deviation]
+        if self._partner is not None:
+            other = int(self._partner[i])
+            theirs = self._maps.read(other) if other >= 0 else None
+            parts.append(difference(own, theirs, mean, deviation))
+        return np.concatenate(parts, -1) if len(parts) > 1 else parts[0]
 
     def stacked(self) -> Stacked:
         """All samples in memory."""

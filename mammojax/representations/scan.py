@@ -92,7 +92,7 @@ def scan_records(
 
     network: a `ScanningNetwork`. map, np_, scale, max_side: see `record_plans`. intensity: see `stretched`. copies: 1
     plain plus copies - 1 augmented ones. batch: images a step. precision: of the network's products. cache: the type
-    that is kept, one of `CACHES`. mesh: of `device_mesh`, over which the images of a batch, and the rows of an image, are
+    that is kept, one of `CACHES`. mesh: of `own_mesh`, over which the images of a batch, and the rows of an image, are
     spread; the values are equal to rounding. track, say: see `prepare`.
     """
     import jax

@@ -26,3 +26,14 @@ class ChannelSums:
         variance = np.maximum(self._square[chosen].sum(0) / count - mean**2, 0)
         deviation = np.sqrt(variance)
         return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
+
+    def of_sets(
+        self, indices: Sequence[int], sets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """(mean, deviation, sets) as `Bags` takes them: those of each set by itself, float32[s, c], where there are several, else
+        float32[c] and None. sets: int[n], the set of every record."""
+        chosen = np.asarray(indices, int)
+        found = [self.of(chosen[sets[chosen] == k]) for k in np.unique(sets)]
+        if len(found) == 1:
+            return *found[0], None
+        return *map(np.stack, zip(*found)), sets

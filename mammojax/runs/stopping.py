@@ -19,7 +19,8 @@ EXIT_CODE = (
 GRACE = 120.0  # seconds from the signal to the end, whatever the program is doing
 
 _requested = threading.Event()
-_waiting = False
+_numbers: set[int] = set()  # the signals that ask
+_waiting = _by_vote = _handled = False
 _ends: tuple[socket.socket, socket.socket] | None = None  # what the signal's byte goes into, and out of
 
 
@@ -27,18 +28,38 @@ class Stopped(BaseException):
     """The program was asked to stop. Not an `Exception`: whoever handles errors lets it pass."""
 
 
-def listen(*, say: Callable[[str], None], grace: float = GRACE) -> None:
+def listen(*, say: Callable[[str], None], grace: float = GRACE, relayed: int | None = None) -> None:
     """From now on SIGTERM is a request to stop; to be called in the main thread, once. A second SIGTERM kills.
 
-    say(text): told if `grace` seconds were not enough.
+    say(text): told if `grace` seconds were not enough. relayed: another signal with the same meaning.
     """
     global _ends
+    _numbers.update({signal.SIGTERM} if relayed is None else {signal.SIGTERM, relayed})
     _ends = socket.socketpair()
     _ends[0].setblocking(False)
     # Python runs its own handler only when the main thread is back from a long call; the byte comes at once
     signal.set_wakeup_fd(_ends[0].fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(_ends[1], grace, say), daemon=True, name="stopping").start()
-    signal.signal(signal.SIGTERM, _handle)
+    for number in _numbers:
+        signal.signal(number, _handle)
+
+
+@contextlib.contextmanager
+def by_vote() -> Iterator[None]:
+    """A block in which this process does not stop by itself, since others depend on it: `check` passes, `waiting` only waits.
+    Who is in it looks at `requested`."""
+    global _by_vote
+    before, _by_vote = _by_vote, True
+    try:
+        yield
+    finally:
+        _by_vote = before
+
+
+def over() -> None:
+    """The program ends by itself: a request that comes now, again or relayed, changes nothing of how."""
+    for number in _numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def requested() -> bool:
@@ -48,7 +69,7 @@ def requested() -> bool:
 
 def check() -> None:
     """Raises `Stopped` if the program was asked to stop."""
-    if _requested.is_set():
+    if _requested.is_set() and not _by_vote:
         raise Stopped
 
 
@@ -57,7 +78,7 @@ def waiting() -> Iterator[None]:
     """A block that only waits and that the signal ends at once, by `Stopped`. For the main thread; elsewhere it does
     nothing."""
     global _waiting
-    if threading.current_thread() is not threading.main_thread():
+    if _by_vote or threading.current_thread() is not threading.main_thread():
         yield
         return
     before, _waiting = _waiting, True
@@ -69,7 +90,14 @@ def waiting() -> Iterator[None]:
 
 
 def _handle(number, frame) -> None:
-    signal.signal(number, signal.SIG_DFL)
+    global _handled
+    if _handled:
+        return  # another signal that means the same, and came at once
+    _handled = True
+    for (
+        other
+    ) in _numbers:  # the same one again kills; Python's end would make the other's handler its default, too
+        signal.signal(other, signal.SIG_DFL if other == number else signal.SIG_IGN)
     _requested.set()
     with contextlib.suppress(OSError):  # an event loop may have taken the byte's way for itself
         _ends[0].send(bytes([number]))
@@ -78,7 +106,7 @@ def _handle(number, frame) -> None:
 
 
 def _watch(read: socket.socket, grace: float, say: Callable[[str], None]) -> None:
-    while signal.SIGTERM not in read.recv(64):
+    while not _numbers.intersection(read.recv(64)):
         pass
     _requested.set()
     time.sleep(grace)
@@ -87,21 +115,20 @@ def _watch(read: socket.socket, grace: float, say: Callable[[str], None]) -> Non
 
 
 def _hold_back() -> None:
-    if signal.getsignal(signal.SIGTERM) is _handle:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_BLOCK, _numbers)
 
 
 def _let_through() -> None:
-    if signal.getsignal(signal.SIGTERM) is _handle:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _numbers)
 
 
 def _forget_in_child() -> None:
     """A signal to a forked child is none to its parent, whose socket it shares."""
-    if signal.getsignal(signal.SIGTERM) is _handle:
+    if _numbers:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        for number in _numbers:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _numbers)
 
 
 os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_forget_in_child)

@@ -9,6 +9,7 @@ A function in the core takes the fields that it needs, not the tree.
 from collections.abc import Mapping
 from typing import Any
 
+from mammojax.settings.also import further_sets
 from mammojax.settings.arms import parse_arm
 from mammojax.settings.check import parsed
 from mammojax.settings.explain import explain
@@ -32,6 +33,7 @@ __all__ = [
     "explain",
     "fields_from",
     "from_mapping",
+    "further_sets",
     "notes",
     "parse_arm",
     "to_mapping",

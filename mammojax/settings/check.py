@@ -84,11 +84,11 @@ def checked(leaf: Leaf, value: Any) -> Any:
     """The value in the field's type: whole numbers become floats where the field is one, lists become tuples.
 
     Raises UserError for another type (true is no number), nan and infinity, a value out of range or of the choices, an
-    empty tuple, and text with control characters.
+    empty tuple where the default is none, and text with control characters.
     """
     if not is_tuple(leaf):
         return _scalar(leaf, value, value)
-    if not isinstance(value, (tuple, list)) or not value:
+    if not isinstance(value, (tuple, list)) or (not value and leaf.default):
         raise wrong(leaf, value)
     return tuple(_scalar(leaf, item, value) for item in value)
 

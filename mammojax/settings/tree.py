@@ -47,12 +47,15 @@ class Data:
     name: str = field("folder", "The data set.", table="builders")
     source: str = field("", "The folder (or archive) with the files, as they were downloaded.")
     labels: str = field("", "The label scheme; empty: the data set's default.", table="label_schemes")
+    also: tuple[str, ...] = field(
+        (), "Sets trained with it, results a set: 'mias:source=FOLDER,labels=abnormal' (or split, depth)."
+    )
     split: str = field("", "Part of an official split: train, test, clean_train, clean_test; empty: all.")
     prepared: str = field(
         "", "Folder of prepared sets; empty: RUN/prepared. Share it between runs to prepare once."
     )
     margin: float = field(
-        0.02, "What the breast box is grown by, share of its longer side.", least=0.0, most=0.5
+        0.02, "What the breast box grows by, share of its longer side.", least=0.0, most=0.5
     )
     depth: int = field(
         0,

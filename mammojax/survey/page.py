@@ -47,7 +47,8 @@ def survey(records: RecordSet, folder: Path, *, folds: int, seed: int, command: 
     doubles = same_pixels(films)
     warnings = _warnings(shortcut, found, doubles)
     tally = accounts.counts(ledger)
-    sheets = sorted((records.directory / "contact_sheets").glob("*.png"))
+    folders = [one.directory / "contact_sheets" for one in records.parts or (records,)]
+    sheets = [path for folder in folders for path in sorted(folder.glob("*.png"))]
     chosen = [sheets[i * len(sheets) // _SHEETS] for i in range(_SHEETS)] if len(sheets) > _SHEETS else sheets
     engine = Environment(
         loader=PackageLoader("mammojax.survey", "."),
@@ -75,7 +76,7 @@ def survey(records: RecordSet, folder: Path, *, folds: int, seed: int, command: 
         histogram=_uri(_histogram(films)),
         sheets=[_uri(path.read_bytes()) for path in chosen],
         all_sheets=len(sheets),
-        sheets_folder=str(records.directory / "contact_sheets"),
+        sheets_folder=", ".join(map(str, folders)),
     )
     page = Path(folder) / "inspect.html"
     with writing(page, "w") as file:

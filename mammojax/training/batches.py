@@ -15,8 +15,9 @@ from mammojax.datasets import pipeline
 from mammojax.datasets.pipeline import Augmentation
 from mammojax.datasets.record import RecordSet
 from mammojax.representations.bags import Bags
-from mammojax.representations.scan import Prepare
+from mammojax.representations.scan import Prepare, plan_cells
 from mammojax.runs import stopping
+from mammojax.runs.devices import own_rows
 from mammojax.training import sampling
 from mammojax.training.step import Batch
 
@@ -97,27 +98,49 @@ def row_batches(
 
 
 class _Chosen:
-    """Samples of an epoch in their order, with their maps: a random-access source for Grain."""
+    """Samples of an epoch in their order, with their maps: a random-access source for Grain. own: of a batch, the rows
+    that are read."""
 
-    def __init__(self, bags: Bags, indices: Sequence[int], slots: np.ndarray, copies: np.ndarray):
+    def __init__(
+        self,
+        bags: Bags,
+        indices: Sequence[int],
+        slots: np.ndarray,
+        copies: np.ndarray,
+        batch: int,
+        own: range,
+    ):
         self._bags, self._indices, self._slots, self._copies = bags, indices, slots, copies
+        self._batch, self._own = batch, own
 
     def __len__(self) -> int:
         return len(self._slots)
 
     def __getitem__(self, k: int) -> dict:
         slot = int(self._slots[k])
-        values, tissue = self._bags.read(int(self._indices[slot]), int(self._copies[k]))
+        if k % self._batch in self._own:
+            values, tissue = self._bags.read(int(self._indices[slot]), int(self._copies[k]))
+        else:
+            values, tissue = _unread(self._bags.shape, self._bags.shape[:2])
         return {"slot": slot, "index": int(self._indices[slot]), "inputs": values, "tissue": tissue}
 
 
 def map_batches(
-    bags: Bags, indices: Sequence[int], labels: np.ndarray, *, drawing: Drawing, seed: int, group: int = 1
+    bags: Bags,
+    indices: Sequence[int],
+    labels: np.ndarray,
+    *,
+    drawing: Drawing,
+    seed: int,
+    group: int = 1,
+    mesh=None,
 ) -> Callable[..., Iterator[tuple[Batch, ...]]]:
     """batches(epoch, begin=0) of the samples `indices`, shuffled anew every epoch, in groups of `group` batches (0: all);
-    begin: how many groups are left out."""
+    begin: how many groups are left out. mesh: that groups of one batch are to be spread over; what lies on other processes'
+    devices is not read."""
     batch, weights = drawing.size, drawing.weights_of(indices, labels)
     of_chosen = labels[np.asarray(indices)]
+    own = own_rows(batch, mesh if group == 1 else None)
 
     def batches(epoch: int, begin: int = 0) -> Iterator[tuple[Batch, ...]]:
         left_out = begin * batch * group if group else begin * len(indices)
@@ -125,7 +148,7 @@ def map_batches(
         chosen, copies = (part[left_out:] for part in drawn)
         if not len(chosen):
             return
-        source = grain.MapDataset.source(_Chosen(bags, indices, chosen, copies))
+        source = grain.MapDataset.source(_Chosen(bags, indices, chosen, copies, batch, own))
         one = source.batch(batch, drop_remainder=False)
         gathered: list[Batch] = []
         for elements in one.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)):
@@ -146,12 +169,17 @@ def steps_per_epoch(samples: int, *, batch: int, group: int = 1) -> int:
 
 
 def evaluation_batches(
-    bags: Bags, indices: Sequence[int], labels: np.ndarray, *, batch: int
+    bags: Bags, indices: Sequence[int], labels: np.ndarray, *, batch: int, mesh=None
 ) -> Iterator[Batch]:
-    """Plain copies of the samples `indices`, in order, read as they are asked for; the last batch is padded."""
+    """Plain copies of the samples `indices`, in order, read as they are asked for; the last batch is padded. mesh: see
+    `map_batches`."""
+    own = own_rows(batch, mesh)
     for begin in range(0, len(indices), batch):
         chosen = [int(i) for i in indices[begin : begin + batch]]
-        read = [bags.read(i) for i in chosen]
+        read = [
+            bags.read(i) if row in own else _unread(bags.shape, bags.shape[:2])
+            for row, i in enumerate(chosen)
+        ]
         values = {
             "slot": np.arange(len(chosen)),
             "index": chosen,
@@ -194,17 +222,21 @@ def pixel_batches(
     shuffle: bool = True,
     weights: np.ndarray | None = None,
     workers: int = 0,
+    mesh=None,
 ) -> Callable[..., Iterator[Collection[Batch]]]:
     """batches(epoch, begin=0) of prepared pixels, in groups of `group` batches (0: all) but the first `begin` groups;
     every batch has one plan, the order of batches is shuffled.
 
     plans: the plan of every record of `records`. weights: float32[n], as labels are. A group of several batches reads its pixels each time it is gone
     through, so that only a few are in memory at a time. The pairwise loss does not need both classes in a batch: the
-    buffers supply them.
+    buffers supply them. mesh: see `map_batches`.
     """
+    own = own_rows(batch, mesh if group == 1 else None)
     slots = {int(i): slot for slot, i in enumerate(indices)}
 
     def read(parts, seed: int, begin: int = 0) -> Iterator[Batch]:
+        first = np.cumsum([0, *(len(chosen) for _, chosen in parts)])
+        places = [first[k] + row for k in range(begin, len(parts)) for row in own if row < len(parts[k][1])]
         elements = pipeline.crops(
             records,
             [i for _, chosen in parts for i in chosen],
@@ -212,10 +244,10 @@ def pixel_batches(
             workers=workers,
             seed=seed,
             transform=Prepare(plans, intensity),
-            begin=sum(len(chosen) for _, chosen in parts[:begin]),
+            places=places,
         )
         for plan, chosen in parts[begin:]:
-            read = [next(elements) for _ in chosen]
+            read = [next(elements) if row in own else _unread_pixels(plan) for row in range(len(chosen))]
             values = {
                 "inputs": [element["input"] for element in read],
                 "tissue": [
@@ -250,6 +282,17 @@ def on_whole_map(cells: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray
     out = np.zeros(shape, bool)
     out[: cells.shape[0], : cells.shape[1]] = cells
     return out
+
+
+def _unread(shape: tuple[int, ...], cells: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """In place of a sample that lies on another process's devices; with cells, since a score of none is not finite and
+    padding may be a copy of it."""
+    return np.broadcast_to(np.float32(0), shape), np.broadcast_to(True, cells)
+
+
+def _unread_pixels(plan) -> dict:
+    image, cells = _unread((*plan.input_shape, 1), getattr(plan, "map_shape", None) or plan_cells(plan))
+    return {"input": image, "cells": cells}
 
 
 class _Group:

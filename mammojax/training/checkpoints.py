@@ -7,11 +7,13 @@ sha256 of its files, written after Orbax has finished it; a step without them, o
 import errno
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from mammojax.errors import UserError
+from mammojax.runs import processes
 from mammojax.runs.files import disk_failure, read_sealed, sha256_of, write_sealed
 
 SUMS = "checksums.json"
@@ -21,10 +23,11 @@ class Checkpoints:
     """Saves and restores a pytree with some JSON facts, by step.
 
     folder: created on the first save; one process at a time. keep: how many of the newest stay (at least 2: the newest
-    has no checksums yet when the oldest is removed).
+    has no checksums yet when the oldest is removed). together: all processes of the program call every method, with trees
+    that lie on the devices of all of them; the first one decides which step is whole and seals.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 2):
+    def __init__(self, folder: Path, *, keep: int = 2, together: bool = False):
         import orbax.checkpoint as ocp
 
         logging.getLogger("absl").addFilter(_is_not_of_orbax)
@@ -32,7 +35,8 @@ class Checkpoints:
         self._ocp = ocp
         self.folder = Path(folder).resolve()  # Orbax wants absolute paths
         self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-        self._manager = None
+        self._manager, self._together = None, together
+        self._decides = not together or processes.is_first()
         self._sealing: threading.Thread | None = None
         self._failure: Exception | None = None
 
@@ -68,18 +72,42 @@ class Checkpoints:
         args = self._ocp.args.Composite(
             state=self._ocp.args.StandardRestore(abstract), facts=self._ocp.args.JsonRestore()
         )
-        for step in sorted(self._steps(), reverse=True):
-            fault = _fault(self.folder / str(step))
-            if not fault:
-                try:
-                    value = self._open().restore(step, args=args)
-                    return step, value["state"], value["facts"]
-                except (ValueError, KeyError, TypeError) as error:  # whole, but of another tree
-                    fault = f"it holds something else: {type(error).__name__}"
-                    self.close()
+        while (step := self._newest(say)) is not None:
+            try:
+                value = self._open().restore(step, args=args)
+                return step, value["state"], value["facts"]
+            except (ValueError, KeyError, TypeError) as error:  # whole, but of another tree
+                self.close()
+                self._reject(step, f"it holds something else: {type(error).__name__}", say)
+        return None
+
+    def clear(self) -> None:
+        """Removes every step: the fit is begun anew."""
+        self.close()
+
+        def remove() -> None:
+            for step in self._steps():
+                shutil.rmtree(self.folder / str(step))
+
+        processes.from_first(remove) if self._together else remove()
+
+    def _newest(self, say: Callable[[str], None]) -> int | None:
+        """The newest step that is whole, None if none is; those that are not are set aside."""
+
+        def look() -> int | None:
+            for step in sorted(self._steps(), reverse=True):
+                fault = _fault(self.folder / str(step))
+                if not fault:
+                    return step
+                self._reject(step, fault, say)
+            return None
+
+        return processes.from_first(look) if self._together else look()
+
+    def _reject(self, step: int, fault: str, say: Callable[[str], None]) -> None:
+        if self._decides:
             say(f"checkpoint {step} is broken ({fault}); it is set aside and the one before is used")
             self._set_aside(step)
-        return None
 
     def close(self) -> None:
         """Waits for pending saves; UserError if one could not be written."""
@@ -107,6 +135,8 @@ class Checkpoints:
         """Writes the checksums of a step once Orbax has finished it; runs beside the training."""
         try:
             manager.wait_until_finished()
+            if not self._decides:
+                return
             folder = self.folder / str(step)
             sums = {
                 p.relative_to(folder).as_posix(): [p.stat().st_size, sha256_of(p)]
@@ -121,6 +151,8 @@ class Checkpoints:
         if self._sealing is not None:
             self._sealing.join()
             self._sealing = None
+            if self._together:
+                processes.from_first(lambda: None)  # nobody goes on, or ends all, before it is sealed
         failure, self._failure = self._failure, None
         if failure is not None:
             self._tell(failure)

@@ -14,13 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.experimental import multihost_utils
 
 from mammojax.errors import UserError
-from mammojax.runs import stopping
+from mammojax.runs import processes, stopping
+from mammojax.runs.devices import placed, spans_processes, unspread
 from mammojax.runs.files import writing
 from mammojax.training.checkpoints import Checkpoints
 from mammojax.training.metrics import MetricsFile
+from mammojax.training.pace import Pace
 from mammojax.training.step import Report, TrainState
+from mammojax.training.votes import Votes
 
 WATCHED = "watched"
 _TOLD = ("loss", "penalty", "drift", "age")
@@ -50,6 +54,9 @@ def fit(
     checkpoint_minutes: float = 10.0,
     keep: int | None = None,
     from_start: bool = False,
+    mesh=None,
+    pace: Pace | None = None,
+    batch: int = 1,
     say: Callable[[str], None] = lambda text: None,
     track: Callable = lambda it, **_: it,
     description: str = "training",
@@ -61,7 +68,9 @@ def fit(
     watch(state) -> float32[n], scores of what is watched. describe(scores, report) -> numbers for metrics.jsonl; the
     report's scores are those of an epoch in one part. epochs may be 0. keep: the evaluated epoch whose model is returned,
     None for the last. evaluate_every: epochs between evaluations; the last one is always evaluated. from_start: watch
-    before the first step too. checkpoint_every, checkpoint_minutes: a checkpoint after so many epochs, and after any part
+    before the first step too. mesh: that `state` lies on. Where it is of several processes all of them fit, save and stop
+    together; checkpoints lie in the first one's folder, everything else in each one's own. pace: is told how fast it goes; batch:
+    samples a step. checkpoint_every, checkpoint_minutes: a checkpoint after so many epochs, and after any part
     once so much time has passed since the one before (0: after every part). folder: gets metrics.jsonl, tensorboard/, the
     watched scores and, while training, checkpoints/; a killed run goes on from the newest whole one and gives the same
     bits as one that was not killed.
@@ -69,17 +78,23 @@ def fit(
     checkpoint, once that was asked for.
     """
     folder = Path(folder)
-    fitting = _Fitting(folder, state, steps=steps, minutes=checkpoint_minutes, description=description)
-    fitting.resume(say)
+    fitting = _Fitting(
+        folder, state, steps=steps, minutes=checkpoint_minutes, description=description, mesh=mesh
+    )
+    fitting.resume(say, keep=keep)
     done = fitting.epoch
-    metrics = MetricsFile(folder, epochs=done)
+    metrics, pace = MetricsFile(folder, epochs=done), pace or Pace()
     if from_start and done == 0:
         _keep(folder, 0, watch(fitting.state))
     try:
         for epoch in track(range(done, epochs), total=epochs, initial=done, description=description):
+            pace.begin()
             for state, report in advance(fitting.state, epoch, fitting.part):
+                taken = int(np.size(report.loss))
+                pace.took(taken, taken * batch)
                 fitting.took(state, report)
             report = fitting.report()
+            speed = pace.ended()
             state = fitting.state
             last = epoch + 1 == epochs
             if last or (epoch + 1) % evaluate_every == 0:
@@ -88,8 +103,11 @@ def fit(
                 line = {"loss": float(np.mean(report.loss)), "penalty": float(np.mean(report.penalty))}
                 line |= {k: None if np.isnan(v) else float(v) for k, v in describe(scores, report).items()}
                 metrics.write(epoch + 1, int(state.step), **line)
-            fitting.epoch_ended(kept=epoch + 1 == (epochs if keep is None else keep))
-            if not last and ((epoch + 1) % checkpoint_every == 0 or fitting.due()):
+                stale = {"drift": float(np.mean(report.drift)), "age": float(np.mean(report.age))}
+                metrics.show(int(state.step), **speed)
+                pace.write(description, epoch + 1, int(state.step), **speed, **stale)
+            fitting.epoch_ended(keep=epochs if keep is None else keep)
+            if fitting.is_time(last=last, regular=(epoch + 1) % checkpoint_every == 0):
                 fitting.save()
     except stopping.Stopped:
         fitting.save()
@@ -97,33 +115,47 @@ def fit(
     finally:
         fitting.close()
         metrics.close()
-    nnx.update(model, *fitting.kept)
+        pace.close()
+    nnx.update(model, *unspread(fitting.kept))
     model.eval()
-    return Fitted(model, fitting.kept_step, watched(folder, epochs))
+    return Fitted(model, fitting.kept_step, _curve(folder, epochs, mesh))
 
 
 class _Fitting:
     """Where a fit is: `part` parts into `epoch`, with `state`; `kept`: the variables that are to be returned, of
-    `kept_step`."""
+    `kept_epoch` and its step `kept_step`."""
 
-    def __init__(self, folder: Path, state: TrainState, *, steps: int, minutes: float, description: str):
+    def __init__(
+        self, folder: Path, state: TrainState, *, steps: int, minutes: float, description: str, mesh
+    ):
+        self._votes = Votes(2, mesh)
         self.state, self.epoch, self.part = state, 0, 0
-        self.kept, self.kept_step = _copied((state.kept, state.rest)), 0
+        self.kept, self.kept_step, self.kept_epoch = _copied((state.kept, state.rest)), 0, 0
         self._told: list[Report] = []
-        self._checkpoints = Checkpoints(folder / "checkpoints")
+        together = self._votes.together
+        place = folder / "checkpoints"
+        place = Path(processes.from_first(lambda: str(place.absolute()))) if together else place
+        self._checkpoints = Checkpoints(place, together=together)
         self._steps, self._seconds, self._description = steps, 60 * minutes, description
         self._saved, self._since = None, time.monotonic()
 
-    def resume(self, say: Callable[[str], None]) -> None:
-        """Goes on from the newest whole checkpoint, if there is one."""
-        tree = (self.state, self.kept, jnp.zeros(3, jnp.int32))
+    def resume(self, say: Callable[[str], None], *, keep: int | None) -> None:
+        """Goes on from the newest whole checkpoint, if there is one, unless it is past the epoch `keep` and kept another."""
+        tree = (self.state, self.kept, self._where())
         restored = self._checkpoints.restore(_abstract(tree), say=say)
         if restored is None:
             return
-        self._saved, leaves, told = restored
+        saved, leaves, told = restored
         # copies: the first step donates them, and Orbax may still hold their memory
-        self.state, self.kept, where = _copied(_unflatten(tree, leaves))
-        self.epoch, self.part, self.kept_step = map(int, where)
+        state, kept, where = _copied(_unflatten(tree, leaves))
+        epoch, part, kept_step, kept_epoch = map(int, where)
+        if keep is not None and epoch >= keep != kept_epoch:
+            # where sums are not the same bits in every run, what chooses the epoch may choose another
+            say(f"the checkpoint kept epoch {kept_epoch} and epoch {keep} is wanted; begun anew")
+            self._checkpoints.clear()
+            return
+        self._saved, self.state, self.kept = saved, state, kept
+        self.epoch, self.part, self.kept_step, self.kept_epoch = epoch, part, kept_step, kept_epoch
         if self.part:
             self._told = [Report(**{"scores": None, **{k: np.float32(v) for k, v in told.items()}})]
         within = f", step {self.part} of the next" if self.part else ""
@@ -133,9 +165,13 @@ class _Fitting:
         """After a part of the epoch; saves if it is time, and looks whether to stop."""
         self.state, self.part = state, self.part + 1
         self._told.append(report if self._steps == 1 else report._replace(scores=None))
-        if self.part < self._steps and self.due():
+        if self._votes.together and self._steps == 1:
+            return  # an epoch is one part: its end comes next
+        stop, due = self._votes.cast(stopping.requested(), self._due())
+        if self.part < self._steps and due:
             self.save()
-        stopping.check()
+        if stop:
+            raise stopping.Stopped
 
     def report(self) -> Report:
         """What the parts of this epoch have told: arrays [steps], on the host: one device sync an epoch."""
@@ -155,15 +191,28 @@ class _Fitting:
             )
         return told
 
-    def epoch_ended(self, *, kept: bool) -> None:
-        """kept: the model is to be returned as it is now."""
+    def epoch_ended(self, *, keep: int) -> None:
+        """keep: the epoch after which the model is to be returned."""
         self.epoch, self.part, self._told = self.epoch + 1, 0, []
-        if kept:
-            self.kept, self.kept_step = _copied((self.state.kept, self.state.rest)), int(self.state.step)
+        if self.epoch == keep:
+            self.kept, self.kept_epoch = _copied((self.state.kept, self.state.rest)), keep
+            self.kept_step = int(self.state.step)
 
-    def due(self) -> bool:
-        """Whether it is time for a checkpoint."""
-        return time.monotonic() - self._since >= self._seconds
+    def is_time(self, *, last: bool, regular: bool) -> bool:
+        """Whether to save after an epoch. Raises `Stopped` where that was asked for."""
+        stop, due = self._votes.settled(stopping.requested(), self._due())
+        if stop:
+            raise stopping.Stopped
+        return not last and (regular or due)
+
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint, by the first process's clock."""
+        return processes.is_first() and time.monotonic() - self._since >= self._seconds
+
+    def _where(self) -> jax.Array:
+        where = np.asarray([self.epoch, self.part, self.kept_step, self.kept_epoch], np.int32)
+        # as the state lies, which every process has a part of
+        return placed(where, self.state.step.sharding) if self._votes.together else jnp.asarray(where)
 
     def save(self) -> None:
         """A checkpoint of this moment, unless it is there already."""
@@ -174,9 +223,8 @@ class _Fitting:
         if self.part:
             report = self.report()  # a loss that is not finite is not saved
             told = {k: np.asarray(v).tolist() for k, v in report._asdict().items() if v is not None}
-        where = jnp.asarray([self.epoch, self.part, self.kept_step], jnp.int32)
         # copies: the save goes on in the background while the next step overwrites its donated state
-        tree = _copied((self.state, self.kept, where))
+        tree = _copied((self.state, self.kept, self._where()))
         self._checkpoints.save(number, _flatten(tree), told)
         self._saved, self._since = number, time.monotonic()
 
@@ -194,6 +242,16 @@ def watched(folder: Path, epochs: int) -> dict[int, np.ndarray]:
     """{epoch: float32[n]}: the watched scores of a fit, up to `epochs`."""
     found = sorted((Path(folder) / WATCHED).glob("*.npy"))
     return {int(p.stem): np.load(p) for p in found if int(p.stem) <= epochs}
+
+
+def _curve(folder: Path, epochs: int, mesh) -> dict[int, np.ndarray]:
+    """`watched` of the first process, which has the epochs from before a resume too."""
+    if not spans_processes(mesh):
+        return watched(folder, epochs)
+    found = watched(folder, epochs) if processes.is_first() else {}
+    known, samples = processes.from_first(lambda: [sorted(found), len(next(iter(found.values()), ()))])
+    scores = np.stack([found.get(epoch, np.zeros(samples, np.float32)) for epoch in known])
+    return dict(zip(known, np.asarray(multihost_utils.broadcast_one_to_all(scores))))
 
 
 def _flatten(tree) -> dict:

@@ -31,9 +31,11 @@ class MetricsFile:
             file.write(json.dumps({"epoch": epoch, "step": step, **values}) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        self.show(step, **{name: value for name, value in values.items() if value is not None})
+
+    def show(self, step: int, **values: float) -> None:
+        """For TensorBoard alone: what another run would not repeat to the byte."""
         for name, value in values.items():
-            if value is None:
-                continue
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:

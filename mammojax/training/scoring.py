@@ -7,14 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 
+from mammojax.runs.devices import spans_processes
 from mammojax.training import spreading
 from mammojax.training.step import Batch, forward, taken
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled_scores(graph):
-    @functools.partial(jax.jit, static_argnums=3)
+def _compiled_scores(graph, mesh=None):
+    # of several processes each reads all scores
+    whole = {"out_shardings": NamedSharding(mesh, PartitionSpec())} if spans_processes(mesh) else {}
+
+    @functools.partial(jax.jit, static_argnums=3, **whole)
     def scores(params, rest, batch, plan, maps):
         batch = taken(batch, maps)._replace(plan=plan)
         return forward(nnx.merge(graph, params, rest, copy=True), batch, jnp.float32(1))
@@ -28,7 +33,7 @@ def make_scorer(model: nnx.Module, mesh=None) -> Callable:
     model.eval()
     graph, _, _ = nnx.split(model, nnx.Param, ...)
     model.train()
-    compiled = _compiled_scores(graph)
+    compiled = _compiled_scores(graph, mesh)
 
     def score(params, rest, batch, maps=None):
         size = len(batch.inputs)

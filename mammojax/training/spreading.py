@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from mammojax.runs import devices
 from mammojax.runs.devices import DATA, over_data, padded_to
 
 
@@ -21,8 +22,10 @@ def places(state: Any) -> Any:
 
 
 def placed(state: Any, mesh) -> Any:
-    """The state on the devices of a mesh."""
-    return jax.device_put(state, jax.tree.map(lambda spec: NamedSharding(mesh, spec), places(state)))
+    """The state, which every process has, on the devices of a mesh."""
+    return jax.tree.map(
+        lambda leaf, spec: devices.placed(leaf, NamedSharding(mesh, spec)), state, places(state)
+    )
 
 
 def spread(batch: Any, mesh) -> Any:

@@ -16,7 +16,7 @@ from flax import nnx
 
 from mammojax import losses
 from mammojax.errors import UserError
-from mammojax.runs.devices import padded_to
+from mammojax.runs.devices import gathered, padded_to
 from mammojax.training import spreading
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
@@ -332,7 +332,8 @@ def compiled_epoch(graph, optimizer: Optimizer, objective: Objective, mesh=None)
             one = Batch(*(None if part is None else part[k] for part in batches))
             state, report = step(state, (one,), maps)
             reports.append(report)
-        return state, epoch_report(reports)
+        whole = epoch_report(reports)
+        return state, whole._replace(scores=gathered(whole.scores, mesh))
 
     return epoch
 

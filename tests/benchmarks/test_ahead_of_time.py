@@ -45,13 +45,22 @@ def test_products_are_counted_by_their_type():
     assert products(text) == {"f32": 1, "bf16": 1}
 
 
+def test_products_of_a_gpu_are_calls_of_its_libraries():
+    text = (
+        '%a = (f32[8,4]{1,0}, s8[64]{0}) custom-call(%x, %y), custom_call_target="__cublas$gemm"\n'
+        '%b = bf16[8,4]{1,0} custom-call(%x, %y), custom_call_target="__cudnn$convForward"\n'
+        '%c = f32[8]{0} custom-call(%x), custom_call_target="Sharding"'
+    )
+    assert products(text) == {"f32": 1, "bf16": 1}
+
+
 def test_the_slower_of_operations_and_memory_bounds_a_run():
     chip = CHIPS["v5e"]
     assert Compiled("", operations=197e12, bytes=1.0).bound(chip) == (1.0, "operations")
     assert Compiled("", operations=1.0, bytes=2 * 819e9).bound(chip) == (2.0, "memory")
 
 
-@pytest.mark.parametrize("topology", ["v5e", "v9:2x2", "v5e:2by2", ""])
+@pytest.mark.parametrize("topology", ["v5e", "v9:2x2", "v5e:2by2", "h100:2x2", "h100", ""])
 def test_a_topology_that_is_none_names_the_known_ones(topology):
     with pytest.raises(UserError, match="expected a generation and its shape, such as v5e:4x4"):
         chip_of(topology)

@@ -3,6 +3,7 @@
 import pytest
 
 from mammojax.errors import UserError
+from mammojax.experiment.arms import ARMS
 from mammojax.experiment.crossval import checked
 from mammojax.settings import Settings, with_overrides
 
@@ -27,3 +28,9 @@ def test_what_cannot_be_trained_is_said(changes, says):
     with pytest.raises(UserError, match=says) as error:
         checked(with_overrides(Settings(), changes))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_arm_of_the_table_can_be_trained_as_it_stands(name):
+    (arm,) = checked(with_overrides(Settings(), {"crossval.arms": (name,), "finetune.epochs": 1}))
+    assert arm.name == name

@@ -75,9 +75,10 @@ def test_slurm_asks_to_stop_long_enough_before_it_kills(script):
     assert name == "TERM" and int(seconds) > GRACE
 
 
-def test_a_kubernetes_job_goes_on_after_a_stop_and_fails_on_a_wrong_flag():
+@pytest.mark.parametrize("name, launcher", [("job", "crossval"), ("train", "train")])
+def test_a_kubernetes_job_goes_on_after_a_stop_and_fails_on_a_wrong_flag(name, launcher):
     yaml = pytest.importorskip("yaml")
-    job = yaml.safe_load((ROOT / "launch/kubernetes/job.yaml").read_text())
+    *services, job = yaml.safe_load_all((ROOT / f"launch/kubernetes/{name}.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
     spec, pod = job["spec"], job["spec"]["template"]["spec"]
     assert spec["completionMode"] == "Indexed" and spec["completions"] == spec["parallelism"]
@@ -91,13 +92,27 @@ def test_a_kubernetes_job_goes_on_after_a_stop_and_fails_on_a_wrong_flag():
     assert actions == {EXIT_CODE: "Ignore", 2: "FailJob"}
     assert pod["restartPolicy"] == "Never"  # podFailurePolicy needs it
     assert pod["terminationGracePeriodSeconds"] > GRACE
-    assert container["command"] == ["python", "-m", "launch.crossval"]
+    assert container["command"] == ["python", "-m", f"launch.{launcher}"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert set(mounts) == {volume["name"] for volume in pod["volumes"]}
     from launch.config_file import split_flags
 
     file, values, rest = split_flags(container["args"])
-    assert (ROOT / file).is_file() and not rest and values["run"].startswith(mounts["shared"])
+    assert (ROOT / file).is_file() and values["run"].startswith(mounts["shared"])
+    if name == "job":  # pods that share by lock
+        assert rest == ["--alone"] and not services
+        return
+    (service,) = services
+    flags = dict(flag.removeprefix("--").split("=") for flag in rest if not flag.startswith("--arm"))
+    first, port = flags["coordinator"].split(":")
+    # the name that Kubernetes gives the first pod of a job with a headless service
+    assert first == f"{job['metadata']['name']}-0.{service['metadata']['name']}" and int(port)
+    assert service["spec"]["clusterIP"] == "None" and pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert int(flags["processes"]) == spec["completions"]
+    (index,) = container["env"]
+    assert flags["process"] == f"$({index['name']})"
+    assert "job-completion-index" in index["valueFrom"]["fieldRef"]["fieldPath"]
 
 
 def test_every_host_of_a_tpu_gets_the_command_with_its_quotes(calls):
@@ -107,9 +122,18 @@ def test_every_host_of_a_tpu_gets_the_command_with_its_quotes(calls):
     assert called[0].startswith("gcloud : compute tpus tpu-vm ssh v5e-16 --zone=here --worker=all --command=")
     remote = called[0].partition("--command=")[2]
     program = remote.partition("python -m ")[2].partition(";")[0]
-    assert shlex.split(program) == ["launch.crossval", arguments[2]]
+    assert shlex.split(program) == ["launch.crossval", "--alone", arguments[2]]
+    assert "TPU_PROCESS_BOUNDS=1,1,1" in remote
     done, _ = calls("tpu/run.sh", *arguments, environment={"ZONE": ""})
     assert done.returncode != 0 and "the zone, such as" in done.stderr
+
+
+def test_hosts_of_a_tpu_that_are_one_program_are_told_nothing_of_their_own(calls):
+    done, called = calls(
+        "tpu/run.sh", "v5e-16", "train", "--arm=auc", environment={"ZONE": "here", "TOGETHER": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "do python -m launch.train --arm=auc;" in called[0] and "BOUNDS" not in called[0]
 
 
 def test_processes_of_one_machine_get_a_gpu_each_in_turn(calls):

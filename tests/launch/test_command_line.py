@@ -157,7 +157,7 @@ def test_a_config_file_that_is_wrong_is_one_line_with_its_place(text, line, tmp_
 @pytest.mark.parametrize(
     "name, line",
     [
-        ("configs/none.py", "configs/none.py is absent; give a file such as those of configs/ (cbis_ddsm, "),
+        ("configs/none.py", "configs/none.py is absent; give a file such as those of configs/ ("),
         ("configs", "configs is a folder; give a file"),
         ("", "it is absent; give a file"),
         ("README.md", "expected a Python file with get_config()"),

@@ -258,6 +258,26 @@ def test_every_classifier_is_built_from_its_section_and_called_alike(name):
     assert not np.asarray(run(model, jnp.float32(1))).any()
 
 
+@pytest.mark.parametrize("name", [*MODELS, "paper"])
+def test_a_step_on_several_devices_can_be_built(name):
+    """Traced alone, for two devices that need not be there: what differs by device is of a type of its own."""
+    model = built(name) if name == "paper" else MODELS[name]
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    mesh = jax.sharding.AbstractMesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    whole, spread = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("data")
+
+    def gradient(params, maps, where):
+        def mean(params):
+            scores = nnx.merge(graph, params, rest, copy=True)(maps, where, jnp.float32(0.5))
+            return jax.lax.pmean(jnp.mean(scores), "data")
+
+        return jax.grad(mean)(params)
+
+    mapped = jax.shard_map(gradient, mesh=mesh, in_specs=(whole, spread, spread), out_specs=whole)
+    found = jax.eval_shape(mapped, params, MAPS, WHERE)
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, params)
+
+
 def test_a_classifier_is_one_file_and_one_line(monkeypatch):
     class Brightest(nnx.Module):
         def __call__(self, maps, where, progress):

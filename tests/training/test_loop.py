@@ -201,6 +201,23 @@ def test_the_kept_epoch_is_returned_and_the_curve_holds_the_scores_of_every_epoc
     assert np.array_equal(np.asarray(kept.model(INPUTS)), kept.curve[2])
 
 
+def test_a_checkpoint_that_kept_another_epoch_than_is_wanted_now_is_not_gone_on_from(tmp_path):
+    """As where sums differ from run to run and the inner folds choose anew after a kill."""
+
+    def dies_in_fifth_epoch(epoch):
+        if epoch == 4:
+            raise KeyboardInterrupt
+        yield from batches(epoch)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", keep=2, feed=dies_in_fifth_epoch)
+    lines = []
+    other = train(tmp_path / "cut", keep=3, say=lines.append)
+    assert lines == ["the checkpoint kept epoch 2 and epoch 3 is wanted; begun anew"]
+    whole = train(tmp_path / "whole", keep=3)
+    assert equal(other.model, whole.model) and other.step == whole.step == 9
+
+
 def test_the_start_is_watched_where_it_is_a_candidate(tmp_path):
     none = train(tmp_path, epochs=0, from_start=True)
     assert list(none.curve) == [0] and equal(none.model, Small(1))

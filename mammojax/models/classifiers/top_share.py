@@ -24,7 +24,10 @@ def kth_largest(values: jax.Array, k: jax.Array) -> jax.Array:
         enough = jnp.sum(ranks >= higher[:, None], 1, dtype=jnp.int32) >= k
         return jnp.where(enough, higher, found)
 
-    found = lax.fori_loop(0, 32, with_next_bit, jnp.zeros(ranks.shape[:1] + ranks.shape[2:], jnp.uint32))
+    none = (
+        ranks[:, 0] & 0
+    )  # of the values' own: inside `shard_map` a plain zero is of another type than what follows
+    found = lax.fori_loop(0, 32, with_next_bit, none)
     bits = lax.bitcast_convert_type(found ^ sign, jnp.int32)
     return lax.bitcast_convert_type(jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits), jnp.float32)
 
