@@ -130,7 +130,10 @@ def virtual(file):
         ),
     ],
 )
-def test_a_file_of_something_else_or_that_reaches_outside_is_refused(tmp_path, few_channels, wrong, says):
+def test_a_file_of_something_else_or_that_reaches_outside_is_refused(
+    tmp_path, few_channels, monkeypatch, wrong, says
+):
+    monkeypatch.chdir(tmp_path)  # HDF5 makes the outer file in the folder that it stands in
     path = save(tmp_path / "v.h5")
     save(tmp_path / "other.h5")
     with h5py.File(path, "a") as file:
