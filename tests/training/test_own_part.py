@@ -6,7 +6,7 @@ import pytest
 from mammojax.datasets.pipeline import Augmentation
 from mammojax.representations.scan import record_plans
 from mammojax.training import batches
-from mammojax.training.batches import evaluation_batches, map_batches, pixel_batches
+from mammojax.training.batches import Drawing, evaluation_batches, map_batches, pixel_batches
 
 OWN = {4: range(2, 4), 5: range(3, 5)}  # of a batch of that size, the second of two processes'
 
@@ -45,11 +45,11 @@ def same_own_part(found, everything, size):
 
 def test_maps(second):
     labels = (np.arange(12) % 3 == 0).astype(np.int32)
-    everything = [b for (b,) in map_batches(Maps(), range(12), labels, batch=5, seed=3)(1)]
+    everything = [b for (b,) in map_batches(Maps(), range(12), labels, drawing=Drawing(5), seed=3)(1)]
     plain = list(evaluation_batches(Maps(), range(12), labels, batch=5))
     second()
     maps = Maps()
-    found = [b for (b,) in map_batches(maps, range(12), labels, batch=5, seed=3, mesh="two")(1)]
+    found = [b for (b,) in map_batches(maps, range(12), labels, drawing=Drawing(5), seed=3, mesh="two")(1)]
     same_own_part(found, everything, 5)
     assert len(maps.seen) == 4  # of batches of 5, 5 and 2: two, two and none
     same_own_part(list(evaluation_batches(Maps(), range(12), labels, batch=5, mesh="two")), plain, 5)
