@@ -9,6 +9,7 @@ import numpy as np
 
 from mammojax.report.collect import Cell
 from mammojax.report.findings import Finding
+from mammojax.report.table import plain
 from mammojax.runs import stages
 from mammojax.runs.files import read_json
 
@@ -39,15 +40,17 @@ def chosen_inside(cells: Sequence[Cell], titles: Mapping[str, str]) -> Finding |
     rows, values = [], {}
     for arm, (aucs, choices) in found.items():
         name, low, high = choices[0][0], min(v for _, v in choices), max(v for _, v in choices)
-        mean, spread = float(np.mean(aucs)), float(np.std(aucs))
+        known = [auc for auc in aucs if np.isfinite(auc)]  # an inner fold without both classes has none
+        mean, spread = (float(np.mean(known)), float(np.std(known))) if known else (np.nan, np.nan)
         text = f"{name} {low:g}" + (f" to {high:g}" if high > low else "")
-        rows.append((titles[arm], f"{mean:.3f}, SD {spread:.3f}", text))
-        values[arm] = {"inner_auc": mean, "sd": spread, "networks": len(aucs), "chosen": [name, low, high]}
+        rows.append((titles[arm], f"{mean:.3f}, SD {spread:.3f}" if known else "not defined", text))
+        values[arm] = {"inner_auc": mean, "sd": spread, "networks": len(known), "chosen": [name, low, high]}
     return Finding(
-        "Chosen inside the training folds", ("Arm", "Inner AUC", "Chosen"), tuple(rows), NOTE, values
+        "Chosen inside the training folds", ("Arm", "Inner AUC", "Chosen"), tuple(rows), NOTE, plain(values)
     )
 
 
 def _at(candidates: Mapping[str, float], value: float) -> float:
-    """The candidate's AUC; names are numbers as JSON writes them ("10" and "10.0" are one)."""
-    return next(auc for name, auc in candidates.items() if float(name) == value)
+    """The candidate's AUC, NaN where there is none; names are numbers as JSON writes them ("10" and "10.0" are one)."""
+    auc = next(auc for name, auc in candidates.items() if float(name) == value)
+    return np.nan if auc is None else auc

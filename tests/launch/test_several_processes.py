@@ -97,7 +97,7 @@ def ended(processes):
 def training(folder, log, own=1):
     """Waits until checkpoints are being written; kills what lives if none ever is."""
     until = time.monotonic() + HANG
-    while not list(Path(folder).glob("cells/*/work/**/checkpoints/*/checksums.json")):
+    while not list(Path(folder).glob("cells/**/checkpoints/*/checksums.json")):
         assert time.monotonic() < until, Path(log).read_text()
         time.sleep(0.1)
 

@@ -30,14 +30,15 @@ def test_the_inner_auc_of_what_was_chosen_is_averaged_by_arm(tmp_path):
         cell(tmp_path, "svm", 0, networks("C", 10, {"0.1": 0.9, "10.0": 0.6})),
         cell(tmp_path, "svm", 1, networks("C", 0.1, {"0.1": 0.7, "10.0": 0.5})),
         cell(tmp_path, "bce", 0, networks("epoch", 5, {"5": 0.55, "10": 0.8}) * 2),
-        cell(tmp_path, "other", 0, []),
+        cell(tmp_path, "bce", 1, networks("epoch", 5, {"5": None, "10": 0.8})),  # an inner fold of one class
+        cell(tmp_path, "other", 0, networks("epoch", 5, {"5": float("nan")})),
     ]
     found = chosen_inside(cells, TITLES)
     assert found.value["svm"]["inner_auc"] == pytest.approx((0.6 + 0.7) / 2)
     assert found.value["svm"]["sd"] == pytest.approx(0.05) and found.value["svm"]["chosen"] == ["C", 0.1, 10]
     assert found.value["bce"]["inner_auc"] == pytest.approx(0.55) and found.value["bce"]["networks"] == 2
-    assert "other" not in found.value
-    assert found.rows == (
+    assert found.rows[2] == ("Other", "not defined", "epoch 5")
+    assert found.rows[:2] == (
         ("SVM", "0.650, SD 0.050", "C 0.1 to 10"),
         ("Logistic", "0.550, SD 0.000", "epoch 5"),
     )
