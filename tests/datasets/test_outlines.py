@@ -55,7 +55,9 @@ def test_a_prepared_set_keeps_the_lesion_in_pixels_of_the_film(archive, tmp_path
 
 def test_masks_are_read_once_and_again_when_they_change(archive, monkeypatch):
     read = []
-    monkeypatch.setattr(outlines, "mask_circle", lambda *job: read.append(job) or {"row": 1.0, "column": 2.0, "radius": 3.0})
+    monkeypatch.setattr(
+        outlines, "mask_circle", lambda *job: read.append(job) or {"row": 1.0, "column": 2.0, "radius": 3.0}
+    )
     for _ in range(2):
         CbisDdsm.find(archive, archive)
     assert len(read) == 2  # two findings
