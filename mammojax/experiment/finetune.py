@@ -32,8 +32,8 @@ class MergedLearner:
     """Fits merged networks to the images of one data set.
 
     stage_one: gives the classifiers to start from. network: the pretrained scanning network (not changed). plans: of
-    every record. training, finetune: of the settings. intensity, precision: as the representations were made. mesh: see
-    `compiled_step`.
+    every record. training, finetune: of the settings. intensity, precision: as the representations were made. mesh, shard:
+    see `compiled_step`.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class MergedLearner:
         precision: str,
         workers: int,
         mesh=None,
+        shard: int = 0,
         pace: Pace | None = None,
         say: Callable[[str], None],
         track: Callable,
@@ -59,7 +60,8 @@ class MergedLearner:
         self._labels, self._stage_one = labels, stage_one
         self._network, self._plans, self._objective = network, plans, objective
         self._training, self._finetune, self._precision = training, finetune, precision
-        self._augmentation, self._mesh, self._say, self._track = augmentation, mesh, say, track
+        self._augmentation, self._mesh, self._shard = augmentation, mesh, shard
+        self._say, self._track = say, track
         self._pace = pace or Pace()
         self._feed = functools.partial(
             feeding.pixel_batches,
@@ -125,9 +127,10 @@ class MergedLearner:
             labels=labels[fitted],
             seed=stream(seed, "reservoir"),
             mesh=self._mesh,
+            shard=self._shard,
             anchored=True,  # decay pulls to where stage two began: the pretrained kernels and stage one's classifier
         )
-        step = compiled_step(graph, optimizer, self._objective, self._mesh)
+        step = compiled_step(graph, optimizer, self._objective, self._mesh, self._shard)
         score = make_scorer(model, self._mesh)
         feed = self._feed(
             indices=fitted,

@@ -93,10 +93,15 @@ def placement(settings: Settings) -> str:
     if batch and mesh is not None:
         share = padded_to(batch, mesh) // mesh.shape[DATA]
         batch = f"{batch}, {share} a device"
+    spread = ""
+    if settings.mesh.shard and mesh is not None:
+        spread = f", kernels of {settings.mesh.shard} numbers and more spread"
     who = f"process {os.getpid()} on {socket.gethostname()}"
     if processes.count() > 1:
         who = f"{processes.count()} processes, the first is {who}"
-    return f"{who}: {described(mesh)}, training batch {batch or 'of all samples'}; writes {settings.run}"
+    return (
+        f"{who}: {described(mesh)}, training batch {batch or 'of all samples'}{spread}; writes {settings.run}"
+    )
 
 
 def prepared_folder(settings: Settings) -> Path:

@@ -18,6 +18,7 @@ from mammojax.representations.bags import Bags
 from mammojax.runs.stages import WORK
 from mammojax.seeds import stream
 from mammojax.training import batches as feeding
+from mammojax.training.epoch import compiled_epoch
 from mammojax.training.full_batch import filled, fit_full
 from mammojax.training.loop import fit
 from mammojax.training.metrics import MetricsFile
@@ -25,7 +26,7 @@ from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
 from mammojax.training.pace import Pace
 from mammojax.training.scoring import make_scorer
-from mammojax.training.step import Batch, Maps, compiled_epoch, compiled_step, start
+from mammojax.training.step import Batch, Maps, compiled_step, start
 
 RESIDENT = 4 << 30  # bytes of maps up to which a set lies on the device for the whole fit
 
@@ -61,8 +62,8 @@ class MapLearner:
 
     bags: of all samples. maps: the same on the device, None to read them batch by batch. labels: int[n]. build(seed) ->
     classifier. training: `settings.Training`. weights(fitted) -> float32[n], what each of all samples counts where those are
-    fitted to, or None. group: batches a step (0: an epoch). mesh: see `compiled_step`; the maps lie
-    on it.
+    fitted to, or None. group: batches a step (0: an epoch). mesh, shard: see `compiled_step`;
+    the maps lie on it.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class MapLearner:
         weights: Callable[[np.ndarray], np.ndarray | None] = lambda fitted: None,
         group: int = 1,
         mesh=None,
+        shard: int = 0,
         pace: Pace | None = None,
         say: Callable[[str], None],
         track: Callable,
@@ -84,7 +86,8 @@ class MapLearner:
         self._bags, self._maps, self._labels = bags, maps, labels
         self.weights = weights
         self._build, self._objective, self._training, self._group = build, objective, training, group
-        self._mesh, self._pace, self._say, self._track = mesh, pace or Pace(), say, track
+        self._mesh, self._shard = mesh, shard
+        self._pace, self._say, self._track = pace or Pace(), say, track
 
     def learn(self, parts: Split, folder: Path, *, seed: int, name: str) -> Learned:
         """The network of one fold. folder: a cell's; gets metrics.jsonl, scratch goes to its `WORK`. seed: of the start,
@@ -189,6 +192,7 @@ class MapLearner:
             labels=labels[fitted],
             seed=stream(seed, "reservoir"),
             mesh=self._mesh,
+            shard=self._shard,
         )
         shuffle = stream(seed, "shuffle")
         score = make_scorer(model, self._mesh)
@@ -202,10 +206,10 @@ class MapLearner:
                 )
                 seen[epoch] = made
                 if not begin:  # the whole epoch is one part
-                    epoch_of = compiled_epoch(graph, optimizer, self._objective, self._mesh)
+                    epoch_of = compiled_epoch(graph, optimizer, self._objective, self._mesh, self._shard)
                     yield epoch_of(state, made, self._maps)
                 return
-            step = compiled_step(graph, optimizer, self._objective, self._mesh)
+            step = compiled_step(graph, optimizer, self._objective, self._mesh, self._shard)
             feed = feeding.map_batches(
                 self._bags, fitted, labels, drawing=drawing, seed=shuffle, group=group, mesh=self._mesh
             )

@@ -4,6 +4,7 @@ A program may be several processes with devices of their own. What needs no othe
 spread) has the mesh of its own devices; a training that is spread has that of all of them, process after process.
 """
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def _placed(tree, mesh, axis):
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
 
-    sharding = NamedSharding(mesh, PartitionSpec(axis))
+    sharding = NamedSharding(mesh, PartitionSpec(axis) if axis else PartitionSpec())
     return jax.tree.map(lambda leaf: placed(leaf, sharding), tree)
 
 
@@ -135,14 +136,20 @@ def placed(leaf: Any, sharding) -> Any:
 
 
 def gathered(tree: Any, mesh: "Mesh | None") -> Any:
-    """The arrays whole on every device of a mesh of several processes, so that each of these can read them; by all of them at
-    once. Otherwise as they are."""
-    if not spans_processes(mesh):
+    """The arrays whole on every device of the mesh, so that each process can read them; by all of them at once."""
+    import jax
+
+    if mesh is None:
         return tree
+    return jax.tree.map(lambda leaf: leaf if leaf.is_fully_replicated else _gather(mesh)(leaf), tree)
+
+
+@functools.lru_cache(maxsize=8)
+def _gather(mesh):
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
 
-    return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))(tree)
+    return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 def unspread(tree: Any) -> Any:

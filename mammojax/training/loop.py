@@ -18,8 +18,9 @@ from jax.experimental import multihost_utils
 
 from mammojax.errors import UserError
 from mammojax.runs import processes, stopping
-from mammojax.runs.devices import placed, spans_processes, unspread
+from mammojax.runs.devices import gathered, placed, spans_processes, unspread
 from mammojax.runs.files import writing
+from mammojax.training import spreading
 from mammojax.training.checkpoints import Checkpoints
 from mammojax.training.metrics import MetricsFile
 from mammojax.training.pace import Pace
@@ -116,7 +117,7 @@ def fit(
         fitting.close()
         metrics.close()
         pace.close()
-    nnx.update(model, *unspread(fitting.kept))
+    nnx.update(model, *unspread(gathered(fitting.kept, mesh)))
     model.eval()
     return Fitted(model, fitting.kept_step, _curve(folder, epochs, mesh))
 
@@ -128,7 +129,7 @@ class _Fitting:
     def __init__(
         self, folder: Path, state: TrainState, *, steps: int, minutes: float, description: str, mesh
     ):
-        self._votes = Votes(2, mesh)
+        self._votes, self._mesh = Votes(2, mesh), mesh
         self.state, self.epoch, self.part = state, 0, 0
         self.kept, self.kept_step, self.kept_epoch = _copied((state.kept, state.rest)), 0, 0
         self._told: list[Report] = []
@@ -141,7 +142,7 @@ class _Fitting:
 
     def resume(self, say: Callable[[str], None], *, keep: int | None) -> None:
         """Goes on from the newest whole checkpoint, if there is one, unless it is past the epoch `keep` and kept another."""
-        tree = (self.state, self.kept, self._where())
+        tree = (spreading.portable(self.state, self._mesh), self.kept, self._where())
         restored = self._checkpoints.restore(_abstract(tree), say=say)
         if restored is None:
             return
@@ -154,7 +155,7 @@ class _Fitting:
             say(f"the checkpoint kept epoch {kept_epoch} and epoch {keep} is wanted; begun anew")
             self._checkpoints.clear()
             return
-        self._saved, self.state, self.kept = saved, state, kept
+        self._saved, self.state, self.kept = saved, spreading.settled(state, self._mesh), kept
         self.epoch, self.part, self.kept_step, self.kept_epoch = epoch, part, kept_step, kept_epoch
         if self.part:
             self._told = [Report(**{"scores": None, **{k: np.float32(v) for k, v in told.items()}})]
@@ -224,7 +225,7 @@ class _Fitting:
             report = self.report()  # a loss that is not finite is not saved
             told = {k: np.asarray(v).tolist() for k, v in report._asdict().items() if v is not None}
         # copies: the save goes on in the background while the next step overwrites its donated state
-        tree = _copied((self.state, self.kept, self._where()))
+        tree = _copied((spreading.portable(self.state, self._mesh), self.kept, self._where()))
         self._checkpoints.save(number, _flatten(tree), told)
         self._saved, self._since = number, time.monotonic()
 

@@ -22,6 +22,7 @@ def _compiled_scores(graph, mesh=None):
     @functools.partial(jax.jit, static_argnums=3, **whole)
     def scores(params, rest, batch, plan, maps):
         batch = taken(batch, maps)._replace(plan=plan)
+        params = spreading.whole(params, mesh)
         return forward(nnx.merge(graph, params, rest, copy=True), batch, jnp.float32(1))
 
     return scores

@@ -6,7 +6,7 @@ value (the network's form, the optimiser, the objective) is hashable, so that al
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ from flax import nnx
 
 from mammojax import losses
 from mammojax.errors import UserError
-from mammojax.runs.devices import gathered, padded_to
+from mammojax.runs.devices import DATA, gathered
 from mammojax.training import spreading
 from mammojax.training.objectives import Objective
 from mammojax.training.optimizer import Optimizer
@@ -101,9 +101,10 @@ def start(
     seed: int = 0,
     anchored: bool = False,
     mesh=None,
+    shard: int = 0,
 ):
     """(graph, TrainState) of a model at step 0. labels: int[n] of the training samples. anchored: decay pulls to the
-    parameters that the model has now. mesh: that the state is to lie on."""
+    parameters that the model has now. mesh, shard: that the state is to lie on, see `compiled_step`."""
     model.train()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     positives = float(np.sum(labels))
@@ -111,7 +112,7 @@ def start(
         params=params,
         rest=rest,
         opt_state=optimizer.init(params),
-        buffers=objective.buffers(padded_to(len(labels), mesh)),
+        buffers=objective.buffers(len(labels)),
         counts=jnp.asarray([len(labels) - positives, positives], jnp.float32),
         average=params if optimizer.average else None,
         anchor=params if anchored else None,
@@ -120,7 +121,7 @@ def start(
     )
     state = jax.tree.map(jnp.array, state)  # own copies: the step donates them
     if mesh is not None:
-        state = spreading.placed(state, mesh)
+        state = spreading.placed(state, mesh, shard)
     return graph, state
 
 
@@ -142,39 +143,40 @@ def taken(batch: Batch, maps: Maps | None) -> Batch:
     )
 
 
-def one_step(
-    graph,
-    optimizer: Optimizer,
-    objective: Objective,
-    state: TrainState,
-    batch: Batch,
-    axis_name: str | None = None,
-):
-    """(state, Report): one step on one batch; pure, to be compiled by the caller.
-
-    axis_name: of `jax.shard_map`, over which the batch is spread. Scores of the report are this device's.
-    """
-
-    def scored_by(params):
-        model = nnx.merge(graph, params, state.rest, copy=True)
-        return forward(model, batch, _progress(state.step, optimizer)), model
+def one_step(graph, optimizer: Optimizer, objective: Objective, state: TrainState, batch: Batch):
+    """(state, Report): one step on one batch of one device; pure, to be compiled by the caller."""
+    term = _data_term(graph, optimizer, objective, state, batch)
 
     def loss_of(params):
+        loss, (scores, rest) = term(params)
+        penalty = optimizer.penalty(params, state.anchor)
+        total = loss + penalty if optimizer.decay == "penalty" else loss
+        return total, (loss, penalty, scores, rest)
+
+    (_, (loss, penalty, scores, rest)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    buffers = _stored(objective, state, scores, batch)
+    advanced = _advanced(optimizer, state, gradient, rest, buffers)
+    return advanced, Report(loss, penalty, scores, *_staleness(state, scores, batch))
+
+
+def _data_term(graph, optimizer, objective, state, batch, *, axis_name=None, whole=lambda params: params):
+    """term(params) -> (loss, (scores, other variables of the model)). whole: of the parameters of a device, those that the
+    network is computed with."""
+
+    def scored_by(params):
+        model = nnx.merge(graph, whole(params), state.rest, copy=True)
+        return forward(model, batch, _progress(state.step, optimizer)), model
+
+    def term(params):
         here = params
         if objective.first is not None:
             other, rate = objective.first
             slopes = jax.grad(lambda p: other.loss(scored_by(p)[0], batch, state, axis_name))(params)
             here = jax.tree.map(lambda p, slope: p - rate * slope, params, slopes)
         scores, model = scored_by(here)
-        loss = objective.loss(scores, batch, state, axis_name)
-        penalty = optimizer.penalty(params, state.anchor)
-        total = loss + penalty if optimizer.decay == "penalty" else loss
-        return total, (loss, penalty, scores, nnx.state(model, nnx.Not(nnx.Param)))
+        return objective.loss(scores, batch, state, axis_name), (scores, nnx.state(model, nnx.Not(nnx.Param)))
 
-    (_, (loss, penalty, scores, rest)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    buffers = _stored(objective, state, scores, batch, axis_name)
-    advanced = _advanced(optimizer, state, gradient, rest, buffers)
-    return advanced, Report(loss, penalty, scores, *_staleness(state, scores, batch, axis_name))
+    return term
 
 
 def _progress(step, optimizer: Optimizer):
@@ -221,24 +223,34 @@ def _staleness(state: TrainState, scores, batch: Batch, axis_name=None):
 
 
 @functools.lru_cache(maxsize=64)
-def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None) -> Callable:
+def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None, shard: int = 0) -> Callable:
     """step(state, group, maps=None) -> (state, Report): one optimiser step on a group of batches; the state is donated.
 
-    maps: what the inputs of a group of one batch are rows of, if they are. The loss is the objective over all samples of the group, and the score buffers are updated once, with all its scores.
+    maps: what the inputs of a group of one batch are rows of, if they are. The loss is the objective over all samples of
+    the group, and the score buffers are updated once, with all its scores.
     A group of several batches, of any shapes and plans, is gone through twice (`losses.two_pass`) with the memory of
-    one; it must give the same batches each time. The scores of the report are None for such a group. mesh: of
-    `device_mesh`, over whose axis `data` the one batch of a group is spread, with the state as `start` places it.
+    one; it must give the same batches each time. The scores of the report are None for such a group. mesh: over whose
+    axis `data` the one batch of a group is spread, with the state as `start` places it. shard: kernels of at least so
+    many numbers are spread over that axis, and so is what the optimiser keeps of them; 0: none.
     """
 
     @functools.partial(jax.jit, donate_argnums=0, static_argnums=3)
     def single(state: TrainState, batch: Batch, maps: Maps | None, plan):
-        def part(state, batch, maps, axis_name=None):
-            whole = taken(batch, maps)._replace(plan=plan)
-            return one_step(graph, optimizer, objective, state, whole, axis_name)
-
         if mesh is None:
-            return part(state, batch, maps)
-        return spreading.mapped(part, mesh, state, Report)(state, batch, maps)
+            return one_step(graph, optimizer, objective, state, taken(batch, maps)._replace(plan=plan))
+
+        def part(state, batch, maps, whole):
+            batch = taken(batch, maps)._replace(plan=plan)
+            term = _data_term(graph, optimizer, objective, state, batch, axis_name=DATA, whole=whole)
+            (loss, (scores, rest)), gradient = jax.value_and_grad(term, has_aux=True)(state.params)
+            buffers = _stored(objective, state, scores, batch, DATA)
+            stale = _staleness(state, scores, batch, DATA)
+            return gradient, rest, buffers, Report(loss, jnp.float32(0), scores, *stale)
+
+        lean = state._replace(opt_state=None, average=None, anchor=None)
+        *found, report = spreading.mapped(part, mesh, shard, lean, Report)(lean, batch, maps)
+        state, penalty = finished(state, *found)
+        return state, report._replace(penalty=penalty)
 
     def scores_and_rest(params, inputs):
         rest, progress, pixels, tissue, plan = inputs
@@ -263,7 +275,8 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None) 
         penalty, own = jax.value_and_grad(optimizer.penalty)(state.params, state.anchor)
         if optimizer.decay == "penalty":
             gradient = jax.tree.map(jnp.add, gradient, own)
-        return _advanced(optimizer, state, gradient, rest, buffers), penalty
+        advanced = _advanced(optimizer, state, gradient, rest, buffers)
+        return spreading.kept_so(advanced, mesh, shard), penalty
 
     def step(state: TrainState, group, maps: Maps | None = None):
         if len(group) == 1:
@@ -285,7 +298,8 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None) 
                 yield inputs, (b.labels, b.ids, b.weights), b.where
 
         lean = state._replace(params=None, rest=None, opt_state=None, average=None, anchor=None)
-        loss, gradient, rest, (buffers, stale) = value_and_gradient(state.params, batches, lean)
+        params = gathered(state.params, mesh)
+        loss, gradient, rest, (buffers, stale) = value_and_gradient(params, batches, lean)
         state, penalty = finished(state, gradient, rest, buffers)
         return state, Report(loss, penalty, None, *stale)
 
@@ -306,45 +320,3 @@ def shifted(rest, j: int):
 
 def _is_count(path) -> bool:
     return any(str(getattr(key, "key", getattr(key, "name", ""))) == "count" for key in path)
-
-
-def epoch_report(reports: Sequence[Report]) -> Report:
-    """The reports of an epoch's steps as one, arrays [steps]; scores [steps, b] where every step has them."""
-    names = [n for n in Report._fields if n != "scores" or all(r.scores is not None for r in reports)]
-    return Report(**{"scores": None, **{n: jnp.stack([getattr(r, n) for r in reports]) for n in names}})
-
-
-def compiled_epoch(graph, optimizer: Optimizer, objective: Objective, mesh=None) -> Callable:
-    """epoch(state, batches, maps) -> (state, Report of [steps]): all steps of an epoch over maps on the device.
-
-    batches: a `Batch` of arrays [steps, b] whose inputs are rows of `maps`. The state is donated. On an accelerator an
-    epoch is one compiled loop; on a CPU it is a step after the other, since XLA computes convolutions inside a loop with
-    one thread and without its fast kernels (15 times slower, measured with the paper's classifier). On a mesh too it is a
-    step after the other.
-    """
-    if mesh is None and jax.default_backend() != "cpu":
-        return _looped(graph, optimizer, objective)
-    step = compiled_step(graph, optimizer, objective, mesh)
-
-    def epoch(state: TrainState, batches: Batch, maps: Maps):
-        reports = []
-        for k in range(len(batches.labels)):
-            one = Batch(*(None if part is None else part[k] for part in batches))
-            state, report = step(state, (one,), maps)
-            reports.append(report)
-        whole = epoch_report(reports)
-        return state, whole._replace(scores=gathered(whole.scores, mesh))
-
-    return epoch
-
-
-@functools.lru_cache(maxsize=64)
-def _looped(graph, optimizer: Optimizer, objective: Objective) -> Callable:
-    @functools.partial(jax.jit, donate_argnums=0)
-    def epoch(state: TrainState, batches: Batch, maps: Maps):
-        def step(state, batch):
-            return one_step(graph, optimizer, objective, state, taken(batch, maps))
-
-        return jax.lax.scan(step, state, batches)
-
-    return epoch

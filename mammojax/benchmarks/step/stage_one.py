@@ -14,10 +14,11 @@ from flax import nnx
 from mammojax.benchmarks.timing import in_turns
 from mammojax.models.classifiers.paper import Classifier
 from mammojax.training.batches import row_batches
+from mammojax.training.epoch import compiled_epoch
 from mammojax.training.loop import fit
 from mammojax.training.objectives import Auc
 from mammojax.training.optimizer import Optimizer
-from mammojax.training.step import Maps, compiled_epoch, compiled_step, start
+from mammojax.training.step import Maps, compiled_step, start
 
 INTERVAL = 600.0  # seconds, the default of training.checkpoint_minutes
 
