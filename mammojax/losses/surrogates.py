@@ -52,7 +52,8 @@ class Definition(NamedTuple):
     value, slope, curvature: l and its two derivatives, elementwise on arrays of any shape; slope is zero at a kink.
     fast: the form in which all pairs are summed in less than O(P N), or None: `tiled` alone. crossover: scores from
     which `fast` takes less time than `tiled` (python -m launch.benchmark_loss --part=crossover).
-    slopes_cancel: slopes of both signs occur, so that their sum can be far below its terms.
+    slopes_cancel: slopes of both signs occur, so that their sum can be far below its terms; value and slope are written in
+    operators then, since they take wide numbers (`wide.py`).
     """
 
     value: Pointwise
@@ -123,7 +124,7 @@ SURROGATES: dict[str, Definition] = {
         crossover=10_000,
     ),
     "square": Definition(
-        lambda x: jnp.square(1 + x),
+        lambda x: (1 + x) * (1 + x),
         lambda x: 2 * (1 + x),
         lambda x: jnp.full_like(x, 2),
         fast=Square(),
