@@ -50,6 +50,9 @@ def hardest(
 
 
 def _lowest(scores, weights, share, axis_name):
+    upper = np.float32(share)
+    # traced, so that one program serves every share; in two, since float64 would not pass
+    share = upper, np.float32(share - float(upper))
     kept = functools.partial(_kept, share=share, platform=platforms.name())
     if axis_name is None:
         return kept(scores, weights)
@@ -58,9 +61,9 @@ def _lowest(scores, weights, share, axis_name):
     return lax.dynamic_slice_in_dim(kept(*everyone), lax.axis_index(axis_name) * size, size)
 
 
-@functools.partial(jax.jit, static_argnames=("share", "platform"))
+@functools.partial(jax.jit, static_argnames="platform")
 def _kept(scores, weights, *, share, platform):
-    """float[n]: of the weights that of the lowest scores, `share` of their sum."""
+    """float[n]: of the weights that of the lowest scores, the share of their sum; share: the sum of two float32."""
     index = np.arange(scores.shape[0], dtype=np.int32)
     # what does not count goes last, whatever it holds
     keys = jnp.where(weights > 0, scores, jnp.inf)
@@ -68,7 +71,8 @@ def _kept(scores, weights, *, share, platform):
     with wide.context():  # the weight of a million samples is compared with a share of it
         in_order = wide.widen(in_order)
         before, run = runs(keys, in_order)
-        left = wide.narrow(share * wide.total(in_order) - before, weights.dtype)
+        upper, lower = (wide.widen(jnp.asarray(part)) for part in share)
+        left = wide.narrow((upper + lower) * wide.total(in_order) - before, weights.dtype)
         run = wide.narrow(run, weights.dtype)
     kept = jnp.clip(left / jnp.where(run > 0, run, 1), 0, 1)
     return weights * jnp.zeros_like(kept).at[order].set(kept, unique_indices=True)
