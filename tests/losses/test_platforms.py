@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mammojax.losses import ScoreBuffers, auc, buffered_auc_loss, pairwise_auc_loss, platforms, wide
+from mammojax.losses import (
+    ScoreBuffers,
+    auc,
+    buffered_auc_loss,
+    choose_implementation,
+    pairwise_auc_loss,
+    platforms,
+    wide,
+)
 from mammojax.losses.partial import hardest
 from mammojax.losses.running import runs
 from mammojax.losses.surrogates import SURROGATES
@@ -144,6 +152,15 @@ def test_partial_auc_and_loss_keep_the_shares_that_were_asked_for(tpu):
         assert np.asarray(part, np.float64).sum() == pytest.approx(
             share * whole.sum(dtype=np.float64), rel=2e-7
         )
+
+
+def test_each_platform_changes_to_fast_at_its_own_size(monkeypatch):
+    for name in (*platforms.PLATFORMS, "one of next year"):
+        monkeypatch.setattr(jax, "default_backend", lambda name=name: name)
+        for surrogate, definition in SURROGATES.items():
+            first = getattr(definition.crossover, name if name in platforms.PLATFORMS else "tpu")
+            ways = [choose_implementation(size, surrogate)[0] for size in (first - 1, first)]
+            assert ways == ["tiled", "fast"]
 
 
 def test_no_program_asks_for_float64(tpu):
