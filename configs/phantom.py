@@ -15,7 +15,7 @@ def get_config():
     config.data.name = "phantom"
     config.data.source = "runs/phantom/dicom"
     config.data.phantom.height, config.data.phantom.width = 1536, 1152
-    config.training.epochs = 6
+    config.training.epochs = 4
     config.training.inner = 2
     # every cell of the map is read at half the resolution: a quarter of the scan
     config.crossval.arms = (

@@ -20,7 +20,7 @@ if __name__ == "__main__":
     PATIENTS = flags.DEFINE_integer("patients", 25, "synthetic patients, four films each", lower_bound=1)
     HEIGHT = flags.DEFINE_integer("height", 1024, "rows of a synthetic film", lower_bound=128)
     MIAS = flags.DEFINE_string("mias", "", "all-mias.tar.gz; empty: without it")
-    FILES = flags.DEFINE_integer("files", 24, "files of the set that is prepared", lower_bound=2)
+    FILES = flags.DEFINE_integer("files", 24, "files of the set that is prepared", lower_bound=3)
     SIZE = flags.DEFINE_list("size", "4084,3328", "their rows,columns")
     RECORDS = flags.DEFINE_list("records", "2000,8000", "numbers of small pictures that a set is made of")
     SEED = flags.DEFINE_integer("seed", 0, "of the synthetic films")
@@ -54,7 +54,7 @@ def boxes() -> None:
 
 
 def preparation() -> None:
-    from mammojax.benchmarks.data.preparation import LEAST, MOST, cost
+    from mammojax.benchmarks.data.preparation import LEAST, MOST, STEPS, cost
     from mammojax.benchmarks.tables import markdown_table
     from mammojax.benchmarks.timing import device_name
     from mammojax.errors import UserError
@@ -63,7 +63,8 @@ def preparation() -> None:
         raise UserError(f"--size is {','.join(SIZE.value)!r}; expected rows,columns, such as 4084,3328")
     height, width = map(int, SIZE.value)
     found = cost(FILES.value, height=height, width=width, workers=(1, 2), seed=SEED.value, say=say)
-    say(markdown_table(["step", "s a file"], [[step, f"{s:.3f}"] for step, s in found.steps.items()]))
+    rows = [[form, *(f"{steps[step]:.3f}" for step in STEPS)] for form, steps in found.steps.items()]
+    say(markdown_table(["files", *(f"{step}, s" for step in STEPS)], rows))
     one, two = found.sets[1], found.sets[2]
     say(
         f"{found.files} files: {one:.1f} s with one worker, {one / found.needed:.2f} times decoding and writing (at most "

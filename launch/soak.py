@@ -44,7 +44,7 @@ def work_of(settings):
 
 def main(settings, arguments: list[str]) -> None:
     import mammojax.experiment.crossval
-    import mammojax.report.run  # noqa: F401 (loaded once, before the forks)
+    import mammojax.report.gathered  # noqa: F401 (loaded once, before the forks)
     from mammojax.benchmarks.survival import soak
     from mammojax.errors import UserError
 

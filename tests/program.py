@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PRELOADED = ("mammojax.experiment.crossval", "mammojax.experiment.predict", "mammojax.report.run")
+PRELOADED = ("mammojax.experiment.crossval", "mammojax.experiment.predict", "mammojax.report.gathered")
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(list(PRELOADED))
 

@@ -37,8 +37,8 @@ class Contents:
         """The sha256 of every file; "" for one that cannot be read."""
         found, unread = {}, []
         for path in dict.fromkeys(paths):
-            known = self._digests.get(_name(path))
-            if known and known[:-1] == _marks(path):
+            known = self._digests.get(name_of(path))
+            if known and known[:-1] == marks_of(path):
                 found[path] = known[-1]
             else:
                 unread.append(path)
@@ -49,7 +49,7 @@ class Contents:
                     for path, (digest, marks) in zip(unread, read):
                         found[path] = digest
                         if marks:
-                            self._digests[_name(path)] = [*marks, digest]
+                            self._digests[name_of(path)] = [*marks, digest]
                 finally:  # asked to stop, it waits for no file that is not begun
                     pool.shutdown(cancel_futures=True)
                     self._remember()
@@ -97,11 +97,12 @@ def largest_value(path: Path) -> int:
         return 0
 
 
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """What a file is remembered by: its whole path, whatever bytes it is made of."""
     return os.fsencode(os.path.abspath(path)).decode("utf-8", "backslashreplace")
 
 
-def _marks(path: Path) -> list[int]:
+def marks_of(path: Path) -> list[int]:
     """What changes whenever a file is written or replaced; the time of the inode's change cannot be set by hand."""
     try:
         stat = path.stat()
@@ -112,10 +113,10 @@ def _marks(path: Path) -> list[int]:
 
 def _digest(path: Path) -> tuple[str, list[int]]:
     """The sha256 ("" if it cannot be read), and the marks to remember it by, [] if they cannot be trusted yet."""
-    before, now = _marks(path), time.time_ns()
+    before, now = marks_of(path), time.time_ns()
     try:
         digest = sha256_of(path)
     except OSError:
         return "", []
-    trusted = before and before == _marks(path) and max(before[1], before[2]) < now - _GRAIN
+    trusted = before and before == marks_of(path) and max(before[1], before[2]) < now - _GRAIN
     return digest, before if trusted else []

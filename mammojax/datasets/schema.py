@@ -52,7 +52,11 @@ def tissue_share(mask: np.ndarray) -> np.ndarray:
     mask: bool[h, w]. Blocks that the lower and right edges cut count their own pixels only.
     """
     rows, columns = (np.arange(0, length, TISSUE_BLOCK) for length in mask.shape)
-    sums = np.add.reduceat(np.add.reduceat(mask.astype(np.uint32), rows, axis=0), columns, axis=1)
+    sums = np.zeros((len(rows), mask.shape[1]), np.uint8)
+    for offset in range(TISSUE_BLOCK):  # whole rows are added up at once; a block's sum is 64 at most
+        part = mask[offset::TISSUE_BLOCK]
+        sums[: len(part)] += part
+    sums = np.add.reduceat(sums, columns, axis=1).astype(np.uint32)
     heights, widths = (np.diff([*starts, length]) for starts, length in zip((rows, columns), mask.shape))
     return np.rint(sums * 255 / np.outer(heights, widths)).astype(np.uint8)
 

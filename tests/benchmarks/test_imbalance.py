@@ -40,7 +40,7 @@ def batch_of(scores, labels):
     where = np.ones(len(scores), bool)
     batch = Batch(None, jnp.asarray(labels), jnp.arange(len(scores)), jnp.asarray(where))
     counts = jnp.asarray([np.sum(labels == 0), np.sum(labels == 1)], jnp.float32)
-    state = TrainState(None, None, None, None, counts, None, None, jnp.uint32(0), jnp.int32(0))
+    state = TrainState(None, None, None, None, counts, None, None, jnp.uint32(0), jnp.int32(0), jnp.int32(1))
     return jnp.asarray(scores), batch, state
 
 

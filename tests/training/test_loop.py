@@ -240,3 +240,14 @@ def test_a_one_class_batch_gives_a_finite_loss_and_moves_nothing(tmp_path):
 
     fitted = train(tmp_path, "batch", feed=only_negatives, optimizer=Optimizer(learning_rate=0.02, steps=6))
     assert equal(fitted.model, Small(1))
+
+
+def test_folds_of_other_sizes_are_trained_by_one_program():
+    """Steps of the schedule, classes and stored scores are in the state: a program a fold is a compilation a fold."""
+    steps = []
+    for samples in (SAMPLES - 4, SAMPLES):
+        optimizer, wanted = Optimizer(learning_rate=0.02, steps=samples), objective("buffer all")
+        graph, state = start(Small(1), optimizer, wanted, labels=LABELS[:samples], seed=3)
+        steps.append(compiled_step(graph, optimizer, wanted))
+        steps[-1](state, next(iter(batches(0))))
+    assert steps[0] is steps[1] and steps[0].program._cache_size() == 1

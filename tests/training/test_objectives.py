@@ -92,12 +92,12 @@ def test_the_compositional_loss_is_differentiated_through_its_logistic_step():
     graph, params, rest = nnx.split(Line(), nnx.Param, ...)
     # an optimiser whose new parameters are the gradient
     told = SimpleNamespace(
-        steps=1,
+        rate=lambda *_: 1.0,
         decay="decoupled",
         penalty=lambda *_: 0.0,
         update=lambda gradient, state, *_: (gradient, state),
     )
-    state = TrainState(params, rest, None, None, COUNTS, None, None, None, jnp.int32(0))
+    state = TrainState(params, rest, None, None, COUNTS, None, None, None, jnp.int32(0), jnp.int32(1))
     everything = Batch(x.astype(np.float32), LABELS, np.arange(48), np.ones(48, bool))
     found = one_step(graph, told, objective, state, everything)[0].params["w"][...]
 

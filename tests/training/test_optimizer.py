@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from mammojax.training.optimizer import Optimizer
@@ -13,7 +14,8 @@ PARAMS = {"kernel": jnp.full((4, 3), 2.0), "bias": jnp.full(3, 2.0)}
 def run(optimizer, gradient, *, steps=20, anchor=None):
     params, state = PARAMS, optimizer.init(PARAMS)
     for step in range(steps):
-        params, state = optimizer.update(gradient(params), state, params, step, anchor)
+        rate = optimizer.rate(step, optimizer.steps)
+        params, state = optimizer.update(gradient(params), state, params, rate, anchor)
     return params
 
 
@@ -71,14 +73,29 @@ def test_the_penalty_is_half_lambda_times_the_squared_norm_of_kernels():
     assert float(Optimizer(0.1, 1, regularisation=3.0).penalty(PARAMS)) == pytest.approx(0.5 * 3.0 * 12 * 4.0)
 
 
-def test_schedules_rise_to_the_peak_and_fall_as_named():
-    def rates(name, warmup=0.0):
-        return [float(Optimizer(1.0, 100, schedule=name, warmup=warmup).rate(k)) for k in range(100)]
+@pytest.mark.parametrize("steps", [1, 7, 100])
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("name", ["constant", "cosine", "linear", "step"])
+def test_schedules_are_those_of_optax_for_every_number_of_steps(name, warmup, steps):
+    rising = round(warmup * steps)
+    falling = max(steps - rising, 1)
+    reference = {
+        "constant": optax.constant_schedule(0.3),
+        "cosine": optax.cosine_decay_schedule(0.3, falling),
+        "linear": optax.linear_schedule(0.3, 0.0, falling),
+        "step": optax.piecewise_constant_schedule(0.3, {round(0.7 * falling): 0.3}),
+    }[name]
+    if rising:
+        reference = optax.join_schedules([optax.linear_schedule(0.0, 0.3, rising), reference], [rising])
+    optimizer, at = Optimizer(0.3, steps, schedule=name, warmup=warmup), np.arange(steps + 3)
+    expected = [float(reference(k)) for k in at]
+    # a few roundings of float32, of values up to 0.3
+    np.testing.assert_allclose(optimizer.rate(at, steps), expected, atol=1e-7)
 
-    assert rates("constant") == [1.0] * 100
-    assert rates("linear")[50] == pytest.approx(0.5) and rates("cosine")[50] == pytest.approx(0.5, abs=1e-6)
-    assert rates("step")[69] == 1.0 and rates("step")[71] == pytest.approx(0.3)
-    assert rates("cosine", 0.1)[:11] == pytest.approx(np.linspace(0, 1, 11), abs=1e-6)
+
+def test_optimizers_that_differ_in_steps_alone_share_a_program():
+    assert Optimizer(0.1, 5) == Optimizer(0.1, 9) and hash(Optimizer(0.1, 5)) == hash(Optimizer(0.1, 9))
+    assert Optimizer(0.1, 5) != Optimizer(0.2, 5)
 
 
 def test_the_running_mean_is_the_plain_mean_at_first():

@@ -8,6 +8,7 @@ from pathlib import Path
 from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import Facts, facts_of, worst
 from mammojax.datasets.layout import best_first, copy_note, files_below, opened, pictures, stem
+from mammojax.datasets.outlines import circles
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import read_table
 from mammojax.errors import UserError
@@ -59,14 +60,15 @@ class CbisDdsm(MammogramBuilder):
         workspace: Path,
         *,
         workers: int = 0,
-        track: Callable | None = None,
+        track: Callable = lambda it, **_: it,
         say: Callable[[str], None] = lambda text: None,
     ) -> list[Source]:
         """See `MammogramBuilder.find`. The patient is the P_nnnnn of the series' name: PatientID differs between views.
         The name is that of a folder or file, or, of DICOM files that lost theirs, the header's PatientID.
 
         An image that is stored under mass and under calc is used once, with the worst of all its findings. Crops and
-        masks of findings are left out. Patients of a train and a test file are said, and the parts clean_train and
+        masks of findings are left out; where the mammogram and the mask are the published DICOM files, the circle around
+        the mask is a lesion. Patients of a train and a test file are said, and the parts clean_train and
         clean_test have them in train alone.
         """
         source = opened(source, workspace, say=say)
@@ -82,6 +84,7 @@ class CbisDdsm(MammogramBuilder):
             series = _series(picture, series_of) or _named(peek(source / picture).patient)
             files.setdefault(series, []).append(picture)
         whole: dict[Image, dict[_Series, list[str]]] = {}
+        findings: dict[Image, dict[_Series, list[str]]] = {}
         found = []
         for series, mine in files.items():
             if series is None:
@@ -89,11 +92,14 @@ class CbisDdsm(MammogramBuilder):
             elif series.finding:
                 reason = "a crop or a mask of a finding, no whole mammogram"
                 found += [Source(name, source / name, "", None, left_out=reason) for name in mine]
+                findings.setdefault(series.image, {})[series] = mine
             else:
                 whole.setdefault(series.image, {})[series] = mine
         both, official = _in_both_parts(listed), _official(listed)
+        outlines = _outlines(source, whole, findings, workspace, workers, track)
         for image, parts in official.items():
-            found += _sources(source, image, whole.pop(image, {}), facts[image], parts, image.patient in both)
+            leaks, outlined = image.patient in both, outlines.get(image, ((), ()))
+            found += _sources(source, image, whole.pop(image, {}), facts[image], parts, leaks, *outlined)
         found += [
             Source(n, source / n, "", None) for rest in whole.values() for ns in rest.values() for n in ns
         ]
@@ -176,10 +182,45 @@ def _official(listed: dict[Image, set[tuple]]) -> dict[Image, tuple[str, ...]]:
     }
 
 
+def _outlines(
+    root: Path, whole: dict, findings: dict, workspace: Path, workers: int, track: Callable
+) -> dict[Image, tuple[tuple[dict, ...], tuple[str, ...]]]:
+    """(lesions, warnings) of each image of which findings have files. whole, findings: names of files by image and series."""
+    wanted, of = [], []
+    for image, series in findings.items():
+        original = best_first(name for names in whole.get(image, {}).values() for name in names)[:1]
+        if not original or copy_note(root / original[0]):
+            continue  # a copy may be of another size
+        for one in sorted(series, key=lambda one: (one.kind, int(one.finding))):
+            files = tuple(root / name for name in series[one] if not copy_note(root / name))
+            if files:
+                wanted.append((root / original[0], files))
+                of.append((image, one))
+    found: dict[Image, tuple[tuple[dict, ...], tuple[str, ...]]] = {}
+    told = circles(
+        wanted, memory=workspace.with_name(f"{workspace.name} masks.json"), workers=workers, track=track
+    )
+    for (image, one), circle in zip(of, told):
+        lesions, warnings = found.get(image, ((), ()))
+        if isinstance(circle, str):
+            warnings += (f"{one.kind} {one.finding}: {circle}; where it lies is not known",)
+        else:
+            lesions += ({"kind": one.kind, **circle},)
+        found[image] = lesions, warnings
+    return found
+
+
 def _sources(
-    root: Path, image: Image, series: dict, facts: Facts, parts: tuple[str, ...], leaks: bool
+    root: Path,
+    image: Image,
+    series: dict,
+    facts: Facts,
+    parts: tuple[str, ...],
+    leaks: bool,
+    lesions: tuple[dict, ...],
+    faults: tuple[str, ...],
 ) -> list[Source]:
-    """The files of an image: the best one is used. series: names of files by series."""
+    """The files of an image: the best one is used. series: names of files by series. lesions, faults: of that one."""
     names = best_first(name for files in series.values() for name in files)
     if not names:
         name = f"{image.patient}_{image.side}_{image.view}"
@@ -200,7 +241,8 @@ def _sources(
             laterality=image.side,
             view=image.view,
             facts=facts,
-            warnings=(*copy_note(root / name), *warnings),
+            lesions=lesions if name == names[0] else (),
+            warnings=(*copy_note(root / name), *warnings, *(faults if name == names[0] else ())),
             left_out="" if name == names[0] else copy,
             parts=parts,
         )

@@ -108,6 +108,24 @@ def read_dicom(
         )
 
 
+def read_mask(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """bool[h, w]: the brighter of the two values of a DICOM file that is the mask of a finding, as some sets store them.
+
+    Raises Rejected, with the reason, for what cannot be read and for a picture of more or fewer than two values.
+    """
+    with silent_pydicom():
+        header, syntax = read_elements(data, max_pixels, [])
+        try:
+            _check_pixel_module(header, syntax, max_pixels)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise Rejected(f"malformed header ({type(error).__name__})") from None
+        codes = _decode(header, syntax, max_pixels)
+    values = np.flatnonzero(values_present(codes))
+    if len(values) != 2:
+        raise Rejected(f"no mask: the picture has {len(values)} different values, a mask has two")
+    return codes == values[1]
+
+
 @contextmanager
 def silent_pydicom() -> Iterator[None]:
     """Keeps pydicom from printing: its warnings quote values that may identify the patient."""

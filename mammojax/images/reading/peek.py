@@ -1,4 +1,4 @@
-"""What a DICOM header says of side, view and patient, without its pixels: milliseconds a file, on a disk that is near."""
+"""What a DICOM header says of side, view, patient and size, without its pixels: milliseconds a file, on a disk that is near."""
 
 import io
 from dataclasses import dataclass, field
@@ -19,11 +19,13 @@ _BYTES = (
 
 @dataclass(frozen=True)
 class Peek:
-    """laterality: "L", "R" or "". view: its acronym or "". patient: PatientID as it stands there; never to be printed."""
+    """laterality: "L", "R" or "". view: its acronym or "". patient: PatientID as it stands there; never to be printed.
+    shape: rows and columns that are declared, (0, 0) if none are."""
 
     laterality: str = ""
     view: str = ""
     patient: str = field(default="", repr=False)
+    shape: tuple[int, int] = (0, 0)
 
 
 def peek(path: Path) -> Peek:
@@ -45,7 +47,8 @@ def peek(path: Path) -> Peek:
             found = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True)
             settled(found)
             side, view = (of(found, path.name, []) for of in (dicom_header.laterality, dicom_header.view))
-            return Peek(side, view, dicom_header.text(found, "PatientID"))
+            shape = int(found.get("Rows") or 0), int(found.get("Columns") or 0)
+            return Peek(side, view, dicom_header.text(found, "PatientID"), shape)
         except MemoryError:
             raise
         except Exception:  # a foreign file can make a parser raise anything
