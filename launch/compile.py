@@ -1,14 +1,15 @@
 """Compiles what the launchers run for TPUs and GPUs that nobody has here: does a job fit before it queues?
 
-Compiles the loss over all chips of a topology, and on one chip the scan and a training step of either stage; prints what each
-needs of a chip's memory, what it sends, and the least time that it can take by operations and bytes. The part "losses" is
-every form of the loss library, as a table. Needs a compiler and no
-device: pip install libtpu, or jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12. Minutes of CPU time a program.
+Compiles the loss over all chips of a topology, on one chip the scan, and on one (with --spread on all) a training step of
+either stage; prints what each needs of a chip's memory, what it sends, and the least time that it can take by operations and
+bytes. The part "losses" is every form of the loss library, as a table. Needs a compiler and no device: pip install libtpu, or
+jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12. Minutes of CPU time a program.
 
 Examples:
   python -m launch.compile --topology=v5e:2x2
   python -m launch.compile --topology=h100:4
   python -m launch.compile --part=losses --matching=auc
+  python -m launch.compile --topology=h100:8 --part=stage_one --spread --shard=65536
   python -m launch.compile --topology=v5e:4x4 --crop=4084,3328 --batch=4 --precision=bfloat16 --part=scan
 """
 
@@ -32,6 +33,10 @@ if __name__ == "__main__":
     BATCH = flags.DEFINE_integer("batch", 1, "images a step on a chip", lower_bound=1)
     SAMPLES = flags.DEFINE_integer(
         "samples", 8192, "images of the training set, scores of the loss", lower_bound=2
+    )
+    SPREAD = flags.DEFINE_bool("spread", False, "the steps over all chips, in place of one")
+    SHARD = flags.DEFINE_integer(
+        "shard", 0, "with --spread: kernels of so many numbers and more spread too; 0: none", lower_bound=0
     )
     PRECISION = flags.DEFINE_enum(
         "precision", "float32", ["float32", "bfloat16"], "of the scanning network's products"
@@ -69,6 +74,8 @@ def main(arguments: list[str]) -> None:
         batch=BATCH.value,
         samples=SAMPLES.value,
         precision=PRECISION.value,
+        spread=SPREAD.value,
+        shard=SHARD.value,
     )
     failed = 0
     backend = "gpu" if chip.gpu else "tpu"

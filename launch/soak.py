@@ -1,8 +1,8 @@
 """Kills a small cross-validation again and again and compares what comes of it with an undisturbed one, to the byte.
 
 Films are made, prepared, scanned, two arms trained and evaluated, by one process and by two; SIGKILL and SIGTERM come at
-random moments, and files of checkpoints are damaged in between. Everything lies in the folder; exit code 1 if any byte
-differs.
+random moments, and in between files of checkpoints are emptied, truncated, flipped and removed, each kind of file in turn.
+Everything lies in the folder; exit code 1 if any byte differs.
 
 Examples:
   python -m launch.soak --kills=100 --folder=runs/soak
@@ -10,6 +10,7 @@ Examples:
 """
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from absl import flags
@@ -59,8 +60,12 @@ def main(settings, arguments: list[str]) -> None:
         ) from None
     seen = soak(work_of(settings), folder, kills=KILLS.value, processes=processes, seed=SEED.value, say=say)
     say(f"{KILLS.value} kills, {seen.starts} starts; killed in: {_counts(seen.phases)}")
+    damages = Counter()
+    for (how, _kind), number in seen.altered.items():
+        damages[how] += number
+    kinds = len({name for _, name in seen.altered})
     say(
-        f"exit codes of those killed: {_counts(seen.codes)}; checkpoint files damaged: {_counts(seen.altered)}"
+        f"exit codes of those killed: {_counts(seen.codes)}; checkpoint files damaged: {_counts(damages)}, of {kinds} kinds"
     )
     say(f"said: {_counts(seen.resumes)}")
     if seen.differing:

@@ -25,6 +25,8 @@ from mammojax.models.classifiers.paper import Classifier
 from mammojax.models.merged import MammogramNet
 from mammojax.models.plans import plan
 from mammojax.models.scanning import scan
+from mammojax.runs.devices import DATA, ROWS
+from mammojax.training import spreading
 from mammojax.training.objectives import Auc
 from mammojax.training.optimizer import Optimizer
 from mammojax.training.step import Batch, compiled_step, start
@@ -187,32 +189,33 @@ def programs(
     batch: int,
     samples: int,
     precision: str,
+    spread: bool = False,
+    shard: int = 0,
 ) -> Iterator[tuple[str, Callable]]:
     """(what it is, lower) of what the launchers run: the loss over all devices, and the scan and both training steps on one.
 
-    network: a `ScanningNetwork`. crop: pixels of a film's crop. cells: np. batch: images a step. samples: of the training
-    set, and of the loss. precision: of the scanning network's products.
+    network: a `ScanningNetwork`. crop: pixels of a film's crop. cells: np. batch: images a step and device. samples: of the
+    training set, and of the loss. precision: of the scanning network's products. spread: the steps over all devices too, with
+    kernels of `shard` numbers and more spread (see `compiled_step`).
     """
-    mesh = jax.sharding.Mesh(np.array(devices), ("data",))
-    spread = NamedSharding(mesh, PartitionSpec("data"))
+    mesh = jax.sharding.Mesh(np.array(devices).reshape(-1, 1), (DATA, ROWS))
+    apart = NamedSharding(mesh, PartitionSpec(DATA))
     samples = -(-samples // len(devices)) * len(devices)
 
     def loss():
         def one(scores, labels):
             value, slope = jax.value_and_grad(
-                lambda s: pairwise_auc_loss(s, labels, implementation="fast", axis_name="data")
+                lambda s: pairwise_auc_loss(s, labels, implementation="fast", axis_name=DATA)
             )(scores)
             return value, slope
 
         step = jax.shard_map(
             one,
             mesh=mesh,
-            in_specs=(PartitionSpec("data"),) * 2,
-            out_specs=(PartitionSpec(), PartitionSpec("data")),
+            in_specs=(PartitionSpec(DATA),) * 2,
+            out_specs=(PartitionSpec(), PartitionSpec(DATA)),
         )
-        shapes = [
-            jax.ShapeDtypeStruct((samples,), kind, sharding=spread) for kind in (jnp.float32, jnp.int32)
-        ]
+        shapes = [jax.ShapeDtypeStruct((samples,), kind, sharding=apart) for kind in (jnp.float32, jnp.int32)]
         return jax.jit(step).lower(*shapes)
 
     alone = jax.sharding.SingleDeviceSharding(devices[0])
@@ -235,23 +238,37 @@ def programs(
         pixels = jax.ShapeDtypeStruct((batch, *made.input_shape, 1), jnp.float32, sharding=alone)
         return jax.jit(program).lower(on(state), pixels)
 
-    def step(model, inputs, made=None):
+    on_mesh, number = (mesh, len(devices)) if spread else (None, 1)
+    own = apart if spread else alone
+
+    def step(model, shape, made=None):
         graph, state = start(model, optimizer, objective, labels=labels)
-        ids = np.zeros(batch, np.int32)
-        group = Batch(inputs, ids, ids, np.ones(batch, bool))
-        shaped = on(group._replace(inputs=None))._replace(inputs=inputs)
-        return compiled_step(graph, optimizer, objective).program.lower(on(state), shaped, None, made)
+        state = on(state)
+        if spread:
+            places = spreading.places(state, mesh, shard)
+            state = jax.tree.map(
+                lambda x, spec: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec)),
+                state,
+                places,
+            )
+        samples_of = {"labels": jnp.int32, "ids": jnp.int32, "where": jnp.bool_}
+        parts = {
+            name: jax.ShapeDtypeStruct((number * batch,), kind, sharding=own)
+            for name, kind in samples_of.items()
+        }
+        inputs = jax.ShapeDtypeStruct((number * batch, *shape), jnp.float32, sharding=own)
+        program = compiled_step(graph, optimizer, objective, on_mesh, shard).program
+        return program.lower(state, Batch(inputs, **parts), None, made)
 
     def stage_one():
-        maps = jax.ShapeDtypeStruct((batch, cells, cells, channels), jnp.float32, sharding=alone)
-        return step(Classifier(channels, cells, rngs=nnx.Rngs(0)), maps)
+        return step(Classifier(channels, cells, rngs=nnx.Rngs(0)), (cells, cells, channels))
 
     def stage_two():
-        pixels = jax.ShapeDtypeStruct((batch, *made.input_shape, 1), jnp.float32, sharding=alone)
         model = MammogramNet(network, Classifier(channels, cells, rngs=nnx.Rngs(0)), dtype=precision)
-        return step(model, pixels, made)
+        return step(model, (*made.input_shape, 1), made)
 
+    over = f" over {number} chips" if spread else ""
     yield f"loss of {samples} scores over {len(devices)} chips", loss
     yield f"scan, {made.describe()}, {batch} a batch, {precision}", scanning
-    yield f"step of stage one, {batch} maps", stage_one
-    yield f"step of stage two from pixels, {batch} a batch, {precision}", stage_two
+    yield f"step of stage one{over}, {batch} maps", stage_one
+    yield f"step of stage two from pixels{over}, {batch} a batch, {precision}", stage_two

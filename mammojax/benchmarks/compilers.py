@@ -17,6 +17,7 @@ def find_compiler(gpu: bool) -> None:
             raise UserError("the package libtpu is absent; pip install libtpu (700 MB; no TPU is needed)")
         os.environ.setdefault("TPU_LIBRARY_PATH", str(folder / "libtpu.so"))
         os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+        os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # its lock guards a TPU, and none is opened
         return
     cuda = _folder("nvidia.cuda_nvcc")
     if _folder("jax_plugins.xla_cuda12") is None or cuda is None:

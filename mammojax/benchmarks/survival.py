@@ -24,6 +24,7 @@ from mammojax.runs import stopping
 TABLE = ("cells.json", "folds.json", "predictions.csv", "table.json", "table.md")
 CELL = ("calibration.json", "metrics.jsonl", "model.safetensors", "predictions.csv", "selection.json")
 SALTED = ("patient", "breast")
+DAMAGES = ("emptied", "truncated", "flipped", "removed")
 PHASES = (  # the first that is not finished when a process is killed
     ("the films are made", "dicom/*/stage.json"),
     ("prepare", "prepared/*/stage.json"),
@@ -35,7 +36,7 @@ PHASES = (  # the first that is not finished when a process is killed
 
 @dataclass
 class Survival:
-    """What a soak has seen. differing: names of files whose bytes are not those of the undisturbed run."""
+    """What a soak has seen. altered: by (damage, kind of file). differing: names of files whose bytes are not those of the undisturbed run."""
 
     seconds: float = 0.0
     starts: int = 0
@@ -166,11 +167,12 @@ def _phase(place: Path) -> str:
 
 
 def _alter(place: Path, draw: random.Random, seen: Survival) -> None:
-    """Damages one file of one checkpoint, if there is one."""
+    """Damages one file of one checkpoint, if there is one: in the way, and of the kind, that came least often so far."""
     files = sorted(p for p in place.glob("cells/*/**/checkpoints/*/**/*") if p.is_file())
     if not files:
         return
-    path, how = draw.choice(files), draw.choice(("emptied", "truncated", "flipped", "removed"))
+    how = min(DAMAGES, key=lambda how: (_times(seen, how=how), draw.random()))
+    path = min(files, key=lambda path: (_times(seen, how=how, kind=_kind(path)), draw.random()))
     data = bytearray(path.read_bytes())
     if how == "removed":
         path.unlink()
@@ -178,4 +180,13 @@ def _alter(place: Path, draw: random.Random, seen: Survival) -> None:
         if how == "flipped" and data:
             data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
         path.write_bytes({"emptied": b"", "truncated": bytes(data[:-1]), "flipped": bytes(data)}[how])
-    seen.altered[how] += 1
+    seen.altered[how, _kind(path)] += 1
+
+
+def _kind(path: Path) -> str:
+    """A file of a checkpoint by its name; data files have random ones."""
+    return "data" if path.parent.name == "d" else path.name
+
+
+def _times(seen: Survival, *, how: str, kind: str = "") -> int:
+    return sum(n for (done, name), n in seen.altered.items() if done == how and kind in ("", name))

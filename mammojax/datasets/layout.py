@@ -44,7 +44,7 @@ def opened(
         return source
     unpack = functools.partial(_unpack, archive, place)
     stage_key = key(archive=sha256_of(archive), form=1)
-    return made(workspace, stage_key, unpack, what=f"{archive.name}, unpacked,", say=say)
+    return made(workspace, stage_key, unpack, what=f"{archive.name}, unpacked,", say=say, mirrored=False)
 
 
 def _archive_of(source: Path) -> Path | None:

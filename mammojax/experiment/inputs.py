@@ -14,19 +14,21 @@ from mammojax.errors import UserError
 from mammojax.experiment.fit import Neighbours
 from mammojax.representations.bags import Bags
 from mammojax.representations.cache import Representations
-from mammojax.runs import processes
+from mammojax.runs import buckets, processes
 from mammojax.runs.devices import DATA, described, everywhere, own_mesh, padded_to, program_mesh
 from mammojax.runs.files import check_target
 from mammojax.settings import Settings, further_sets
 
 
 def prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSet:
-    """The prepared set that the settings name, made or reused; of several (config.data.also) all records together.
+    """The prepared set that the settings name, made or reused; of several (config.data.also) all records together. From here on
+    finished stages are mirrored where the settings say so.
 
     UserError where no source is given, and where a folder of the run can never be written, before hours are spent.
     """
     from mammojax.datasets.joined import joined
 
+    buckets.use(settings.mirror)
     for folder in (settings.run, prepared_folder(settings), cache_folder(settings)):
         check_target(Path(folder))
     every = (settings, *further_sets(settings))
@@ -48,6 +50,9 @@ def _prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSe
     from mammojax.datasets.prepare import prepare
 
     data = settings.data
+    source = Path(data.source)
+    if buckets.is_bucket(data.source):
+        source = buckets.fetched(data.source, Path(settings.run) / "sources", say=say, track=track)
     options = {}
     if data.name == "phantom":
         options = {**asdict(data.phantom), "seed": settings.seed}
@@ -55,7 +60,7 @@ def _prepared(settings: Settings, *, say: Callable, track: Callable) -> RecordSe
         options = asdict(data.folder)
     return prepare(
         data.name,
-        Path(data.source),
+        source,
         prepared_folder(settings),
         labels=data.labels,
         split=data.split,

@@ -113,23 +113,36 @@ def read_json(path: Path):
 
 def write_sealed(path: Path, value: dict) -> None:
     """Writes a JSON object with its own checksum in it, under the name "seal"."""
+    with writing(path, "w") as file:
+        file.write(sealed_text(value))
+
+
+def sealed_text(value: dict) -> str:
+    """What `write_sealed` writes."""
     value = json.loads(json.dumps(value))  # as it will be read: names are strings, tuples are lists
-    write_json(path, {**value, "seal": _seal(value)})
+    return _text({**value, "seal": _seal(value)})
 
 
 def read_sealed(path: Path) -> dict | None:
     """What `write_sealed` wrote, None unless the file is there and is that to the byte; UserError if it is out of reach."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        value = json.loads(text)
-        seal = value.pop("seal")
-        return value if seal == _seal(value) and text == _text({**value, "seal": seal}) else None
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, AttributeError, TypeError):
+        return unsealed(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except OSError as error:
         raise UserError(
             f"cannot read {path}: {error.strerror}; look at its permissions and its disk"
         ) from error
+
+
+def unsealed(text: str) -> dict | None:
+    """The object of a text that `sealed_text` made, None unless it is that to the byte."""
+    try:
+        value = json.loads(text)
+        seal = value.pop("seal")
+        return value if seal == _seal(value) and text == _text({**value, "seal": seal}) else None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
 
 
 def sha256_of(path: Path) -> str:

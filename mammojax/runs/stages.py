@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mammojax.errors import UserError
-from mammojax.runs import locks
+from mammojax.runs import buckets, locks
 from mammojax.runs.files import PARTIAL, filling, read_sealed, sha256_of, write_sealed
 
 STAGE_FILE = "stage.json"
@@ -50,6 +50,7 @@ def made(
     say: Callable[[str], None],
     wait: bool = True,
     help: Callable[[Path], None] | None = None,
+    mirrored: bool = True,
 ) -> Path | None:
     """The folder `parent`/`stage_key` with the finished stage of this key; None if another process makes it and not `wait`.
 
@@ -58,25 +59,30 @@ def made(
     files, and removes nothing that it would need again: scratch belongs into folder/WORK, which is removed when the
     stage is finished. what: the stage in words, for the lines that are said. A finished stage with a missing or changed
     file is set aside, which is said, and made again. help(folder): what can be done meanwhile of a stage that another
-    process makes, part by part (see `share`); it may come when the stage is finished already.
+    process makes, part by part (see `share`); it may come when the stage is finished already. mirrored: it is a result: kept
+    in the mirror where there is one (see `buckets`), and taken from there.
     """
     folder = Path(parent) / stage_key
+    mirrored = mirrored and bool(buckets.mirror())
     fault = _fault(folder)
     if not fault and finished(folder) is not None:
         say(f"{what} is reused")
         _tidy(folder)
+        if mirrored:
+            buckets.put(folder, read_sealed(folder / STAGE_FILE), made=False)
         return folder
     try:
-        if help is not None:
+        # parts of what is being taken from the mirror must not be made beside it
+        if help is not None and not (mirrored and buckets.holds(stage_key)):
             with locks.try_locked(folder) as mine:
                 if mine:
-                    return _made(folder, make, what, say)
+                    return _made(folder, make, what, say, mirrored)
             if not (folder / STAGE_FILE).exists():  # not one that is damaged and about to be set aside
                 say(f"{what} is being made by {locks.holder(folder)}; taking a part of it")
                 help(folder)
                 say = _quiet  # told already who makes it
         with locks.locked(folder, what=what, say=say) if wait else locks.try_locked(folder) as mine:
-            return _made(folder, make, what, say) if mine else None
+            return _made(folder, make, what, say, mirrored) if mine else None
     except locks.NoLock as error:
         if fault:
             raise Damaged(f"{fault}, and it cannot be made again there: {error}") from error
@@ -87,7 +93,9 @@ def _quiet(line: str) -> None:
     pass
 
 
-def _made(folder: Path, make: Callable[[Path], dict], what: str, say: Callable[[str], None]) -> Path:
+def _made(
+    folder: Path, make: Callable[[Path], dict], what: str, say: Callable[[str], None], mirrored: bool
+) -> Path:
     """As `made`, with the lock held."""
     fault = _fault(folder)  # anew: what was so before the lock was had may have changed while we waited
     if fault:
@@ -97,7 +105,14 @@ def _made(folder: Path, make: Callable[[Path], dict], what: str, say: Callable[[
         return folder
     with filling(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _finish(folder, make(folder))
+        manifest = buckets.take(folder, say=say) if mirrored else None
+        if manifest is None:
+            _finish(folder, make(folder))
+        else:
+            write_sealed(folder / STAGE_FILE, manifest)
+            say(f"{what} is taken from {buckets.mirror()}")
+    if mirrored and manifest is None:
+        buckets.put(folder, read_sealed(folder / STAGE_FILE), made=True)
     _remove_work(folder)
     return folder
 

@@ -13,7 +13,7 @@ from mammojax.settings.check import checked, nearest, parsed, split_outside, unk
 from mammojax.settings.leaves import leaves
 
 # one for the whole table: sections and single fields
-SHARED = ("run", "seed", "data", "mesh", "crossval", "arms", "training.inner")
+SHARED = ("run", "mirror", "seed", "data", "mesh", "crossval", "arms", "training.inner")
 WORDS = ("base", "title", "colour")  # of an arm of one's own, beside its settings
 
 

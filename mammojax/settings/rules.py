@@ -71,12 +71,20 @@ CONFLICTS = (
 
 
 def check_rules(settings: Settings) -> Settings:
-    """The settings, if the run has a folder and the rows of the table are told apart. Raises UserError.
+    """The settings, if the run has a folder of its own machine and the rows of the table are told apart. Raises UserError.
 
     What the fields of an arm do together is `check_arms`, since arms have settings of their own.
     """
     if not settings.run:
         raise UserError("config.run is empty; give a folder for everything that the run makes")
+    for path in ("run", "data.prepared", "scan.representations"):
+        if "://" in value_of(settings, path):
+            raise UserError(
+                f"config.{path} is {value_of(settings, path)!r}, and neither locks nor renaming hold in a bucket; give a local "
+                "folder, and config.mirror=gs://... or s3://... to keep what is finished"
+            )
+    if settings.mirror and not settings.mirror.startswith(("gs://", "s3://")):
+        raise UserError(f"config.mirror is {settings.mirror!r}; expected gs://BUCKET/... or s3://BUCKET/...")
     arms = settings.crossval.arms
     for place, text in enumerate(arms):
         if text in arms[:place]:

@@ -46,7 +46,9 @@ class Data:
     """What is read."""
 
     name: str = field("folder", "The data set.", table="builders")
-    source: str = field("", "The folder (or archive) with the files, as they were downloaded.")
+    source: str = field(
+        "", "The folder (or archive) with the files, as they were downloaded; gs:// and s3:// too."
+    )
     labels: str = field("", "The label scheme; empty: the data set's default.", table="label_schemes")
     also: tuple[str, ...] = field(
         (), "Sets trained with it, results a set: 'mias:source=FOLDER,labels=abnormal' (or split, depth)."
@@ -290,6 +292,10 @@ class Settings:
     """All settings of a run. arms: arms of one's own, by name: {"base": "auc", "title": ..., "loss": {"policy": "fifo"}}."""
 
     run: str = field("runs/default", "The run directory: everything that a run makes lies in it.")
+    mirror: str = field(
+        "",
+        "A bucket's folder (gs://, s3://) that finished results are copied to and taken from; empty: none.",
+    )
     seed: int = field(0, "Every random stream is derived from it by name.", least=0, most=2**31 - 1)
     data: Data = dataclasses.field(default_factory=Data)
     model: Model = dataclasses.field(default_factory=Model)

@@ -245,7 +245,7 @@ def compiled_step(graph, optimizer: Optimizer, objective: Objective, mesh=None, 
 
         def part(state, batch, maps, whole):
             batch = taken(batch, maps)._replace(plan=plan)
-            term = _data_term(graph, optimizer, objective, state, batch, axis_name=DATA, whole=whole)
+            term = _data_term(graph, objective, state, batch, axis_name=DATA, whole=whole)
             (loss, (scores, rest)), gradient = jax.value_and_grad(term, has_aux=True)(state.params)
             buffers = _stored(objective, state, scores, batch, DATA)
             stale = _staleness(state, scores, batch, DATA)

@@ -58,7 +58,7 @@ class Phantom(MammogramBuilder):
         if source.exists() and any(not _OWN.match(p.name) for p in source.iterdir()):
             raise UserError(f"{source} holds other files than phantoms; {Phantom.HOW}")
         made_key = key(**made_with, form=1)
-        folder = made(source, made_key, make, what=f"phantom set {made_key}", say=say)
+        folder = made(source, made_key, make, what=f"phantom set {made_key}", say=say, mirrored=False)
         with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         return [
