@@ -193,20 +193,29 @@ def test_a_film_of_13_megapixels_is_masked_at_a_reduced_size():
     assert peak < 4 * pixels.nbytes  # labels and distances of every pixel alone would take twice that
 
 
-@pytest.fixture(scope="session")
-def mias(shared):
-    """Name -> (crop, mask's box, lesion circles as (row, column, radius)) of every film at hand."""
+@pytest.fixture(scope="session", params=[5, pytest.param(1, marks=pytest.mark.slow)], ids=["a fifth", "all"])
+def mias(shared, request):
+    """Crops by name, and lesion circles (row, column, radius) by name, of every so manieth pair of films."""
     films, lesions = {}, {}
+
+    def chosen(name):
+        return (int(name[3:6]) + 1) // 2 % request.param == 0
+
     with tarfile.open(shared / "data" / "mias" / "all-mias.tar.gz") as archive:
         for member in archive:
             data = archive.extractfile(member).read()
-            if member.name.endswith(".pgm"):
+            if member.name.endswith(".pgm") and chosen(member.name):
                 mammogram = read_mammogram(data, member.name)
                 films[member.name[:-4]] = crop_breast(mammogram)
             elif member.name == "Info.txt":
                 for line in io.StringIO(data.decode("latin-1")):
                     words = line.split()
-                    if len(words) == 7 and words[0].startswith("mdb") and words[4].isdigit():
+                    if (
+                        len(words) == 7
+                        and words[0].startswith("mdb")
+                        and words[4].isdigit()
+                        and chosen(words[0])
+                    ):
                         x, y, radius = map(int, words[4:])
                         lesions.setdefault(words[0], []).append((1023 - y, x, radius))
     return films, lesions
@@ -229,11 +238,13 @@ def test_every_annotated_lesion_of_mias_has_its_centre_in_the_box(mias):
             assert 0 <= r < crop.image.shape[0] and 0 <= c < crop.image.shape[1], name
             inside = min(r, c, crop.image.shape[0] - 1 - r, crop.image.shape[1] - 1 - c) >= radius
             whole += inside
-    assert sum(map(len, lesions.values())) == 73
-    assert whole == 72  # the circle of mdb110 is centred on the edge of the film itself
+    count = sum(map(len, lesions.values()))
+    assert count == 73 if len(films) > 100 else count > 10
+    assert whole == count - ("mdb110" in lesions)  # that circle is centred on the edge of the film itself
 
 
 def test_no_mias_film_is_kept_whole_or_cut_to_a_corner(mias):
+    assert len(mias[0]) > 30
     for name, crop in mias[0].items():
         assert 0.1 < crop.mask_fraction < 0.92, name
         assert crop.box.height >= 600 and crop.box.width >= 150, name

@@ -115,7 +115,7 @@ def open_network(thin_network):
     return network
 
 
-@pytest.mark.parametrize("padding", ["own", "valid"])
+@pytest.mark.parametrize("padding", ["own", pytest.param("valid", marks=pytest.mark.slow)])
 def test_the_coverage_is_the_share_of_pixels_that_have_a_slope(open_network, padding):
     made = plan((330, 250), VGG, 3, padding=padding)
     assert made.coverage == 1.0
