@@ -8,6 +8,7 @@ gradient is off), cells.png (how the linear-time sum sees the axis). What takes 
 Examples:
   python -m launch.benchmark_loss --out=benchmark
   python -m launch.benchmark_loss --out=benchmark --part=bars --peers=jax,torch
+  python -m launch.benchmark_loss --out=benchmark --part=crossover --sizes=1e2 --peers= --repeats=1  # cells.png, in a minute
 """
 
 import csv
@@ -196,26 +197,29 @@ def bars(measured, limit: int, peers: list[str]) -> list[tuple[str, str, str]]:
     return table
 
 
-def crossovers(measured) -> list[tuple[str, str, str]]:
+def crossovers(measured, limit: int) -> list[tuple[str, str, str]]:
     """(surrogate, scores from which `fast` takes less time than `tiled`, what `auto` does), 10% positives."""
     from mammojax.benchmarks.loss.measurements import Measurements
     from mammojax.losses.pairwise import choose_implementation
     from mammojax.losses.surrogates import SURROGATES
 
-    table = []
-    for surrogate in SURROGATES:
+    table, sizes = [], [size for size in CROSSOVER_SIZES if size <= limit]
+    for surrogate in SURROGATES if sizes else ():
         here = Measurements(surrogate, measured.repeats, measured.budget, say)
         wins = []
-        for size in CROSSOVER_SIZES:
+        for size in sizes:
             rows = here.measure("crossover", ["tiled", "fast"], size, size // 10)
-            wins.append(rows["fast"]["milliseconds"] < rows["tiled"]["milliseconds"])
+            fast, tiled = (
+                rows[name]["milliseconds"] if name in rows else float("inf") for name in ("fast", "tiled")
+            )
+            wins.append(fast < tiled)  # one that is skipped takes too long
         measured.rows += here.rows
         measured.skipped += here.skipped
         # the first size from which it wins at every one
         lost = max((k for k, won in enumerate(wins) if not won), default=-1)
-        found = f"{CROSSOVER_SIZES[lost + 1]:,}" if lost + 1 < len(wins) else f"above {CROSSOVER_SIZES[-1]:,}"
-        taken = [n for n in CROSSOVER_SIZES if choose_implementation(n, surrogate)[0] == "fast"]
-        table.append((surrogate, found, f"fast from {taken[0]:,} of these sizes on"))
+        found = f"{sizes[lost + 1]:,}" if lost + 1 < len(wins) else f"above {sizes[-1]:,}"
+        taken = [n for n in sizes if choose_implementation(n, surrogate)[0] == "fast"]
+        table.append((surrogate, found, f"fast from {taken[0]:,} of these sizes on" if taken else "tiled"))
     return table
 
 
@@ -304,7 +308,7 @@ def main(arguments: list[str]) -> None:
         epoch_rows = epochs(measured, [n for n in sizes if n >= SHORTEST_EPOCH], rates[0], capacities)
     if "bars" in PART.value and measured.surrogate == "logistic":
         bar_rows = bars(measured, sizes[-1], PEERS.value)
-    crossover_rows = crossovers(measured) if "crossover" in PART.value else []
+    crossover_rows = crossovers(measured, sizes[-1]) if "crossover" in PART.value else []
     with writing(out / "measurements.csv", "w") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()

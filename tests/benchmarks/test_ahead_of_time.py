@@ -6,6 +6,7 @@ import pytest
 from program import error_line, run
 
 from mammojax.benchmarks.ahead_of_time import CHIPS, Compiled, chip_of, compiled, products, sent
+from mammojax.benchmarks.loss.programs import loss_table
 from mammojax.errors import UserError
 
 
@@ -36,6 +37,16 @@ def test_bytes_that_travel_are_those_of_the_shapes():
   %add = f32[8]{0} add(%d, %e)
 """
     assert sent(text) == {"all-reduce": 8 * 4 * 4 + 4, "all-gather": 32}
+
+
+def test_a_row_of_the_loss_library_says_what_it_asks_for():
+    head, _, (row, failed) = loss_table(jax.devices()[:1], 64, "tpu", "update of buffers: all")
+    assert head[0].startswith("| program | CPU s |") and not failed
+    # ids are sorted; slots are read for the drift and written; an update on one device sends nothing
+    name, seconds, _, scatters, gathers, sorts, wide, sent = row.strip("| ").split(" | ")
+    assert name == "update of buffers: all" and float(seconds) > 0
+    assert int(scatters) >= 5 and int(gathers) >= 2 and int(sorts) >= 1
+    assert (wide, sent) == ("none", "nothing")
 
 
 def test_products_are_counted_by_their_type():

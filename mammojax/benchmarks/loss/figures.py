@@ -146,12 +146,21 @@ def epoch_figure(times: Mapping[str, Curve], errors: Mapping[str, Curve], title:
 
 def cells_figure() -> Figure:
     """What a positive sees of the negatives under `fast`: near cells by polynomials, the rest by exp(x) and by lines."""
-    reach, width, shown = 16.0, 0.5, 30.0
+    width, stretch, shown = 0.5, 16.0, 42.0
+    edges = -6 + stretch * np.arange(
+        -1, 3
+    )  # of the positive's stretch, somewhere in which it lies, and of its neighbours
     x = np.linspace(-shown, shown, 2001)
     regions = (
-        (-shown, -reach, "#0072B2", "far below", "$e^x$: one running sum,\ndecaying from cell to cell"),
-        (-reach, reach, "#D55E00", "near", "six moments of each cell,\none banded matrix product"),
-        (reach, shown, "#009E73", "far above", "$\\sigma = 1$, softplus $= x$:\ncounts and distances"),
+        (-shown, edges[0], "#0072B2", "far below", "$e^x$: one running sum,\ndecaying by stretches"),
+        (
+            edges[0],
+            edges[-1],
+            "#D55E00",
+            "near",
+            "its stretch of 16 units and both neighbours: six moments\nof each cell, one product of matrices",
+        ),
+        (edges[-1], shown, "#009E73", "far above", "$\\sigma = 1$, softplus $= x$:\ncounts and distances"),
     )
     with matplotlib.rc_context(WITH_TITLES):
         figure = Figure(figsize=(9, 4.2), layout="constrained")
@@ -160,15 +169,17 @@ def cells_figure() -> Figure:
         axes.grid(visible=False)
         for edge in np.arange(-shown, shown + width, width):
             axes.axvline(edge, ymax=0.66, color="#bbbbbb", linewidth=0.35, zorder=0)
+        for edge in edges:
+            axes.axvline(edge, ymax=0.72, color="#D55E00", linewidth=1, zorder=0)
         for low, high, colour, name, how in regions:
             axes.axvspan(low, high, color=colour, alpha=0.09, linewidth=0)
             middle = (low + high) / 2
             axes.text(middle, 1.62, name, color=colour, ha="center", weight="bold", fontsize=11)
             axes.text(middle, 1.36, how, color=colour, ha="center", fontsize=9.5)
         axes.plot(x, 1 / (1 + np.exp(-x)), color="#222222", linewidth=2)
-        axes.plot(x, np.logaddexp(0, x) / 30, color="#222222", linewidth=2, linestyle="--")
-        axes.text(-13, 0.09, "slope of a pair, $\\sigma(x)$", color="#222222", fontsize=9.5)
-        axes.text(10.5, 0.16, "cost of a pair, softplus(x) / 30", color="#222222", fontsize=9.5)
+        axes.plot(x, np.logaddexp(0, x) / 40, color="#222222", linewidth=2, linestyle="--")
+        axes.text(-17, 0.09, "slope of a pair, $\\sigma(x)$", color="#222222", fontsize=9.5)
+        axes.text(11, 0.12, "cost of a pair, softplus(x) / 40", color="#222222", fontsize=9.5)
         axes.plot(0, -0.06, marker="^", color="#222222", markersize=9, clip_on=False)
         axes.text(0.9, -0.1, "the positive", color="#222222", fontsize=9.5, ha="left")
         axes.set(xlim=(-shown, shown), ylim=(-0.15, 1.8), yticks=[0, 1])
