@@ -120,7 +120,9 @@ def fetched(source: str, folder: Path, *, say: Callable[[str], None], track: Cal
                 path.unlink()
         lacking = {}
         for name, (path, size) in there.items():
-            own = _within(below, name)
+            own = below / name
+            if ".." in own.parts:
+                raise UserError(f"{path}: its name leads out of the folder; rename it")
             if not own.is_file() or own.stat().st_size != size:
                 lacking[own] = (path, size)
         if lacking:

@@ -155,7 +155,7 @@ class _Fitting:
             say(f"the checkpoint kept epoch {kept_epoch} and epoch {keep} is wanted; begun anew")
             self._checkpoints.clear()
             return
-        self._saved, self.state, self.kept = saved, spreading.settled(state, self._mesh), kept
+        self._saved, self.state, self.kept = saved, spreading.settled(state, self.state, self._mesh), kept
         self.epoch, self.part, self.kept_step, self.kept_epoch = epoch, part, kept_step, kept_epoch
         if self.part:
             self._told = [Report(**{"scores": None, **{k: np.float32(v) for k, v in told.items()}})]

@@ -53,7 +53,8 @@ def places(state: Any, mesh, least: int) -> Any:
 
 def placed(state: Any, mesh, least: int = 0) -> Any:
     """The state, which every process has, on the devices of a mesh; the slots of buffers filled up until these divide them."""
-    state = _with_slots(state, padded_to(_samples(state), mesh))
+    if state.buffers is not None:
+        state = _with_slots(state, padded_to(len(state.buffers.scores), mesh))
     return jax.tree.map(
         lambda leaf, spec: devices.placed(leaf, NamedSharding(mesh, spec)), state, places(state, mesh, least)
     )
@@ -74,22 +75,25 @@ def kept_so(state: Any, mesh, least: int) -> Any:
 
 
 def portable(state: Any, mesh) -> Any:
-    """The state in shapes that are the same on any number of devices: its buffers without the slots that fill them up. All
+    """The state in shapes that are the same on any number of devices: its buffers without the slots beyond the samples' own. All
     processes of the mesh call it."""
-    if mesh is None or state.buffers is None:
+    if state.buffers is None:
         return state
     cut = _with_slots(state._replace(buffers=gathered(state.buffers, mesh)), _samples(state))
-    return cut._replace(buffers=everywhere(cut.buffers, mesh))
+    return cut if mesh is None else cut._replace(buffers=everywhere(cut.buffers, mesh))
 
 
-def settled(state: Any, mesh) -> Any:
-    """What `portable` gave, as it lies on the mesh while it is trained."""
-    if mesh is None or state.buffers is None:
+def settled(state: Any, like: Any, mesh) -> Any:
+    """What `portable` gave, as a state like this one lies while it is trained."""
+    if state.buffers is None:
         return state
-    buffers = _with_slots(state, padded_to(_samples(state), mesh)).buffers
-    specs = buffers.specs(DATA)
-    laid = jax.tree.map(lambda leaf, spec: devices.placed(leaf, NamedSharding(mesh, spec)), buffers, specs)
-    return state._replace(buffers=laid)
+    buffers = _with_slots(state, len(like.buffers.scores)).buffers
+    if mesh is not None:
+        specs = buffers.specs(DATA)
+        buffers = jax.tree.map(
+            lambda leaf, spec: devices.placed(leaf, NamedSharding(mesh, spec)), buffers, specs
+        )
+    return state._replace(buffers=buffers)
 
 
 def _samples(state) -> int:
