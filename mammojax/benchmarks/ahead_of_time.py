@@ -73,9 +73,10 @@ _BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2,
 class Compiled:
     """What a compiled program says of itself, each number of one chip. failure: why it does not compile, "" if it does.
 
-    memory: bytes of arguments, results and temporaries. collectives: {name: bytes} that it sends. operations, bytes: as the
-    compiler counts them, every branch of a condition included. wide: whether float64 is left in it. products: {type: so
-    many products of that type}.
+    seconds: of CPU time, of all threads. memory: bytes of arguments, results and temporaries. collectives: {name: bytes} that
+    it sends. operations, bytes: as the compiler counts them, every branch of a condition included. wide: whether it asks for
+    float64, of which a TPU's compiler makes float32. products: {type: so many products of that type}. kinds: {scatter, gather,
+    sort: how many there are before the compiler's work}.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Compiled:
     bytes: float = 0.0
     wide: bool = False
     products: dict[str, int] | None = None
+    kinds: dict[str, int] | None = None
 
     def bound(self, chip: Chip) -> tuple[float, str]:
         """(the least seconds that a run can take, what bounds it): operations at the peak, or bytes from memory."""
@@ -135,22 +137,25 @@ def _load_cuda() -> None:
 
 def compiled(name: str, lower: Callable, backend: str = "tpu") -> Compiled:
     """Compiles lower() -> `jax.stages.Lowered` as on that backend ("tpu", "gpu") and reads what came of it."""
-    began = time.monotonic()
+    began = time.process_time()
     try:
         with mock.patch.object(jax, "default_backend", lambda: backend):
-            program = lower().compile()
+            lowered = lower()
+            program = lowered.compile()
     except Exception as error:
-        return Compiled(name, time.monotonic() - began, " ".join(str(error).split())[:300] or repr(error))
+        return Compiled(name, time.process_time() - began, " ".join(str(error).split())[:300] or repr(error))
+    given = lowered.as_text()
     text, cost, memory = program.as_text(), program.cost_analysis() or {}, program.memory_analysis()
     return Compiled(
         name,
-        time.monotonic() - began,
+        time.process_time() - began,
         memory=memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes,
         collectives=sent(text),
         operations=float(cost.get("flops", 0.0)),
         bytes=float(cost.get("bytes accessed", 0.0)),
-        wide="f64[" in text,
+        wide="f64>" in given,
         products=products(text),
+        kinds=dict(Counter(re.findall(r"stablehlo\.(scatter|gather|sort)\b", given))),
     )
 
 

@@ -7,7 +7,7 @@ what chooses and calibrates has seen none of the watched films. The start, epoch
 import copy
 import functools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from mammojax.datasets.record import RecordSet
 from mammojax.evaluation.metrics import auc
 from mammojax.experiment.maps import Learned, MapLearner, chosen_epoch
 from mammojax.experiment.split import Split
+from mammojax.runs.devices import room_for_programs
 from mammojax.runs.stages import WORK
 from mammojax.seeds import stream
 from mammojax.training import batches as feeding
@@ -26,6 +27,8 @@ from mammojax.training.optimizer import Optimizer
 from mammojax.training.pace import Pace
 from mammojax.training.scoring import make_scorer
 from mammojax.training.step import compiled_step, start
+
+_BETWEEN = 8  # groups between two looks at the room for programs
 
 
 class MergedLearner:
@@ -141,12 +144,13 @@ class MergedLearner:
         )
 
         def advance(state, epoch, begin):
-            for group in self._pace.waited(feed(epoch, begin)):
+            for group in _with_room(self._pace.waited(feed(epoch, begin))):
                 state, report = step(state, group)
                 yield state, report
 
         def watch(state):
-            plain = (batch for (batch,) in self._feed(indices=watched, seed=0, shuffle=False)(0))
+            groups = self._feed(indices=watched, seed=0, shuffle=False)(0)
+            plain = (batch for (batch,) in _with_room(groups))
             values = feeding.score_all(lambda b: score(state.kept, state.rest, b), plain)
             order = [i for _, part in feeding.plan_batches(watched, self._plans, tuning.batch) for i in part]
             found = dict(zip(order, values, strict=True))
@@ -175,3 +179,11 @@ class MergedLearner:
             track=self._track,
             description=name,
         )
+
+
+def _with_room(groups: Iterable) -> Iterator:
+    """The groups as they come. Each may need a program of its own, by its plan."""
+    for k, group in enumerate(groups):
+        if k % _BETWEEN == 0:
+            room_for_programs()
+        yield group

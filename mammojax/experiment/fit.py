@@ -23,7 +23,7 @@ from mammojax.runs import processes, stages, stopping
 from mammojax.runs.files import write_json
 from mammojax.runs.share import Piece
 from mammojax.seeds import stream
-from mammojax.settings import to_mapping
+from mammojax.settings import has_effect, to_mapping
 from mammojax.training import saved
 
 FORM = 8  # raise when training or scoring changes what a cell holds
@@ -52,7 +52,7 @@ class Neighbours:
 
 
 def recipe(arm: Arm, seed: int) -> dict:
-    """All settings that a cell of this arm depends on, by path: equal for the cells of one row of the table."""
+    """The settings that a cell of this arm reads, by path, and no others: equal for the cells of one row of the table."""
     tree = to_mapping(arm.settings)
     kept = {
         "stage": arm.stage,
@@ -65,23 +65,23 @@ def recipe(arm: Arm, seed: int) -> dict:
         "maps": ("model", "training"),
         "merged": ("model", "training", "finetune", "augmentation"),
     }[arm.stage]
-    if "logistic" not in arm.objective or "auc" in arm.objective:
+    if arm.stage != "svm" and ("logistic" not in arm.objective or "auc" in arm.objective):
         sections = (*sections, "loss")
     for section in sections:
         for name, value in tree[section].items():
-            if not isinstance(value, dict):
-                kept[f"{section}.{name}"] = value
-            elif name == tree["model"]["classifier"]:
+            if isinstance(value, dict):
                 kept |= {f"{section}.{name}.{option}": v for option, v in value.items()}
+            else:
+                kept[f"{section}.{name}"] = value
     if arm.stage != "svm":  # every objective takes them
         kept["loss.weights"] = tree["loss"]["weights"]
     kept.pop("model.weights", None)  # the network's identity says which
     kept.pop("training.checkpoint_minutes", None)  # of the clock, which no result depends on
     # how scores are read out and averaged is common to all kinds of arms
-    kept |= {f"model.{name}": tree["model"][name] for name in ("ensemble", "contrast", "share", "views")}
+    kept |= {f"model.{name}": tree["model"][name] for name in ("ensemble", "share", "views")}
     if arm.stage == "merged":
         kept["base"] = arm.base
-    return kept
+    return {path: value for path, value in kept.items() if has_effect(arm.settings, path)}
 
 
 def cell(

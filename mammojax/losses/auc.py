@@ -1,14 +1,15 @@
 """The exact area under the ROC curve on the device (Mann and Whitney 1947), ties counted half."""
 
+import functools
 import warnings
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from mammojax.losses import ring
+from mammojax.losses import platforms, ring, wide
 from mammojax.losses.inputs import constant, relative, scored
+from mammojax.losses.running import runs
 from mammojax.losses.sharded import place_of, spread
 
 
@@ -52,16 +53,18 @@ def auc(
     if axis_name is not None:
         totals, broken = lax.psum(totals, axis_name), lax.pmax(broken.astype(jnp.int32), axis_name) > 0
     pairs = totals[0] * totals[1]
+    wins = functools.partial(_wins, platform=platforms.name())
     if scores.shape[0] == 0:
         area = pairs / pairs
     elif max_fpr < 1:
-        area = _partial_area(*_everyone((scores, signed), axis_name), max_fpr)
+        area = _partial_area(
+            *_everyone((scores, signed), axis_name), max_fpr=max_fpr, platform=platforms.name()
+        )
         area = area if axis_name is None else lax.pmax(area, axis_name)  # equal on all, which this says
     elif axis_name is None:
-        area = _wins(scores, signed) / pairs
+        area = wins(scores, signed) / pairs
     else:
-        wins = ring.value_and_gradient(lambda s, w: (_wins(s, w), 0 * w), scores, signed, axis_name)[0]
-        area = wins / pairs
+        area = ring.value_and_gradient(lambda s, w: (wins(s, w), 0 * w), scores, signed, axis_name)[0] / pairs
     area = sound * jnp.where(broken, jnp.nan, area)
     if not isinstance(area, jax.core.Tracer) and jnp.isnan(area):
         _warn(scores, positive, negative, sound)
@@ -72,40 +75,30 @@ def _everyone(arrays, axis_name):
     return arrays if axis_name is None else [lax.all_gather(x, axis_name, tiled=True) for x in arrays]
 
 
-def _partial_area(scores, signed, max_fpr):
+@functools.partial(jax.jit, static_argnames=("max_fpr", "platform"))
+def _partial_area(scores, signed, *, max_fpr, platform):
     """float[]: the corrected area under the ROC curve of all scores, left of max_fpr."""
-    with jax.enable_x64(True):
-        wide = lax.convert_element_type(signed, np.float64)
-        # the curve from its left end: the highest scores first; what does not count last
-        keys, wide = lax.sort((jnp.where(signed != 0, -scores, jnp.inf), wide), num_keys=1)
-        positive, negative = jnp.maximum(wide, 0), jnp.maximum(-wide, 0)
-        positive, negative = positive / jnp.sum(positive), negative / jnp.sum(negative)
-        before_n, run_n = _runs(keys, negative)
-        before_p, run_p = _runs(keys, positive)
-        share = jnp.clip((max_fpr - before_n) / jnp.where(run_n > 0, run_n, 1), 0, 1)
-        area = jnp.sum(negative * share * (before_p + share * run_p / 2))
+    # the curve from its left end: the highest scores first; what does not count last
+    keys, signed = lax.sort((jnp.where(signed != 0, -scores, jnp.inf), signed), num_keys=1)
+    with wide.context():
+        positive, negative = (wide.widen(jnp.maximum(w, 0)) for w in (signed, -signed))
+        (before_n, run_n), (before_p, run_p) = runs(keys, negative), runs(keys, positive)
+        positives, negatives = wide.total(positive), wide.total(negative)
+        left, run = (wide.narrow(x, signed.dtype) for x in (max_fpr * negatives - before_n, run_n))
+        share = jnp.clip(left / jnp.where(run > 0, run, 1), 0, 1)
+        area = wide.total(negative * share * (before_p + 0.5 * share * run_p)) / (positives * negatives)
         least = max_fpr**2 / 2
-        corrected = (1 + (area - least) / (max_fpr - least)) / 2
-        return lax.convert_element_type(corrected, signed.dtype)
+        return wide.narrow(0.5 + (area - least) / (2 * (max_fpr - least)), signed.dtype)
 
 
-def _runs(keys, weights):
-    """For each place of sorted keys: the weight before its run of equal keys, and that of the run."""
-    through = jnp.cumsum(weights)
-    first = jnp.concatenate([jnp.ones(1, bool), keys[1:] != keys[:-1]])
-    last = jnp.concatenate([first[1:], jnp.ones(1, bool)])
-    before = lax.cummax(jnp.where(first, through - weights, 0.0))
-    return before, lax.cummin(jnp.where(last, through, jnp.inf), reverse=True) - before
-
-
-def _wins(scores, signed):
-    """float[]: the weight of the pairs whose positive scores higher, and half of that of ties."""
-    with jax.enable_x64(True):  # counts of 10^14 pairs
-        wide = lax.convert_element_type(signed, np.float64)
-        keys, wide = lax.sort((scores, wide), num_keys=1)
-        before, tied = _runs(keys, jnp.maximum(-wide, 0))
-        wins = jnp.sum(jnp.maximum(wide, 0) * (before + tied / 2))
-        return lax.convert_element_type(wins, signed.dtype)
+@functools.partial(jax.jit, static_argnames="platform")
+def _wins(scores, signed, *, platform):
+    """float[]: the weight of the pairs whose positive scores higher, and half of that of ties; up to 10^14 pairs."""
+    keys, signed = lax.sort((scores, signed), num_keys=1)
+    with wide.context():
+        positive, negative = (wide.widen(jnp.maximum(w, 0)) for w in (signed, -signed))
+        before, tied = runs(keys, negative)
+        return wide.narrow(wide.total(positive * (before + 0.5 * tied)), signed.dtype)
 
 
 def _warn(scores, positive, negative, sound):

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mammojax.losses import platforms
 from mammojax.losses.surrogates import Surrogate
 
 
@@ -45,7 +46,9 @@ def _pair_sum_jvp(surrogate, implementation, axis_name, primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
 def _value_and_gradient(scores, weights, surrogate, implementation, axis_name):
-    return _compiled_value_and_gradient(scores, weights, surrogate, implementation, axis_name)
+    return _compiled_value_and_gradient(
+        scores, weights, surrogate, implementation, axis_name, platforms.name()
+    )
 
 
 @_value_and_gradient.defjvp
@@ -54,21 +57,23 @@ def _value_and_gradient_jvp(surrogate, implementation, axis_name, primals, tange
     scores, weights = _twice(primals[0]), primals[1]
 
     def product(_, tangent):
-        return _compiled_product(scores, weights, tangent, surrogate, implementation, axis_name)
+        return _compiled_product(
+            scores, weights, tangent, surrogate, implementation, axis_name, platforms.name()
+        )
 
     # a linear function that is its own transpose, for the Hessian is symmetric; said in the words that JAX has for it
     curved = lax.custom_linear_solve(lambda x: x, tangents[0], product, symmetric=True)
     return (value, gradient), (_along(axis_name, jnp.sum(gradient * tangents[0])), curved)
 
 
-# jitted here, so that a call outside of jit compiles once and not every time
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _compiled_value_and_gradient(scores, weights, surrogate, implementation, axis_name):
+# jitted here, so that a call outside of jit compiles once and not every time; for each platform, which says how (`platforms`)
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def _compiled_value_and_gradient(scores, weights, surrogate, implementation, axis_name, platform):
     return implementation.value_and_gradient(scores, weights, surrogate, axis_name)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4, 5))
-def _compiled_product(scores, weights, tangent, surrogate, implementation, axis_name):
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
+def _compiled_product(scores, weights, tangent, surrogate, implementation, axis_name, platform):
     return implementation.curvature_product(scores, weights, tangent, surrogate, axis_name)
 
 

@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mammojax.losses import fast, materialized, tiled
+from mammojax.losses import fast, materialized, platforms, tiled
 from mammojax.losses.groups import within_groups
 from mammojax.losses.inputs import constant, nan_where, relative, scored
 from mammojax.losses.pair_sum import pair_sum
 from mammojax.losses.partial import hardest
 from mammojax.losses.sharded import place_of, spread
-from mammojax.losses.surrogates import SURROGATES, Cells
+from mammojax.losses.surrogates import SURROGATES, Cells, Crossover
 from mammojax.losses.surrogates import surrogate as make_surrogate
 
 IMPLEMENTATIONS = ("materialized", "tiled", "fast")
@@ -184,7 +184,7 @@ def pairwise_sum(
 
 
 def choose_implementation(size: int, surrogate: str = "logistic") -> tuple[str, str]:
-    """The implementation that `auto` takes for `size` scores, and why.
+    """The implementation that `auto` takes for `size` scores on this platform, and why.
 
     >>> choose_implementation(100)[0], choose_implementation(100_000)[0]
     ('tiled', 'fast')
@@ -193,6 +193,8 @@ def choose_implementation(size: int, surrogate: str = "logistic") -> tuple[str, 
     form, crossover = SURROGATES[surrogate].fast, SURROGATES[surrogate].crossover
     if form is None:
         return "tiled", f"{surrogate} has no fast form"
+    if isinstance(crossover, Crossover):
+        crossover = getattr(crossover, platforms.name())
     if size >= crossover:
         return "fast", f"{size} scores: from {crossover} on, linear time wins"
     return "tiled", f"{size} scores: below {crossover}, every pair is as quick"

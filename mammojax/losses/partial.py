@@ -5,12 +5,16 @@ above a true positive rate `min_tpr` it is that over the lowest 1 - `min_tpr` of
 2013; Zhu et al. 2022). So the partial loss is the loss with other weights.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mammojax.losses import platforms, wide
 from mammojax.losses.inputs import constant
+from mammojax.losses.running import runs
 
 
 def hardest(
@@ -46,25 +50,29 @@ def hardest(
 
 
 def _lowest(scores, weights, share, axis_name):
-    if axis_name is not None:
-        size = scores.shape[0]
-        everyone = (lax.all_gather(x, axis_name, tiled=True) for x in (scores, weights))
-        return lax.dynamic_slice_in_dim(
-            _lowest(*everyone, share, None), lax.axis_index(axis_name) * size, size
-        )
-    # float64: the weight of a million samples is compared with a share of it
-    with jax.enable_x64(True):
-        wide = lax.convert_element_type(weights, np.float64)
-        index = np.arange(scores.shape[0], dtype=np.int32)
-        # what does not count goes last, whatever it holds
-        keys, wide, order = lax.sort((jnp.where(weights > 0, scores, jnp.inf), wide, index), num_keys=1)
-        through = jnp.cumsum(wide)
-        first = jnp.concatenate([jnp.ones(1, bool), keys[1:] != keys[:-1]])
-        last = jnp.concatenate([first[1:], jnp.ones(1, bool)])
-        before = lax.cummax(
-            jnp.where(first, through - wide, 0.0)
-        )  # the weight below the sample's run of ties
-        run = lax.cummin(jnp.where(last, through, jnp.inf), reverse=True) - before
-        kept = jnp.clip((share * through[-1] - before) / jnp.where(run > 0, run, 1), 0, 1)
-        kept = lax.convert_element_type(kept, weights.dtype)
-        return weights * jnp.zeros_like(kept).at[order].set(kept, unique_indices=True)
+    upper = np.float32(share)
+    # traced, so that one program serves every share; in two, since float64 would not pass
+    share = upper, np.float32(share - float(upper))
+    kept = functools.partial(_kept, share=share, platform=platforms.name())
+    if axis_name is None:
+        return kept(scores, weights)
+    size = scores.shape[0]
+    everyone = (lax.all_gather(x, axis_name, tiled=True) for x in (scores, weights))
+    return lax.dynamic_slice_in_dim(kept(*everyone), lax.axis_index(axis_name) * size, size)
+
+
+@functools.partial(jax.jit, static_argnames="platform")
+def _kept(scores, weights, *, share, platform):
+    """float[n]: of the weights that of the lowest scores, the share of their sum; share: the sum of two float32."""
+    index = np.arange(scores.shape[0], dtype=np.int32)
+    # what does not count goes last, whatever it holds
+    keys = jnp.where(weights > 0, scores, jnp.inf)
+    keys, in_order, order = lax.sort((keys, weights, index), num_keys=1)
+    with wide.context():  # the weight of a million samples is compared with a share of it
+        in_order = wide.widen(in_order)
+        before, run = runs(keys, in_order)
+        upper, lower = (wide.widen(jnp.asarray(part)) for part in share)
+        left = wide.narrow((upper + lower) * wide.total(in_order) - before, weights.dtype)
+        run = wide.narrow(run, weights.dtype)
+    kept = jnp.clip(left / jnp.where(run > 0, run, 1), 0, 1)
+    return weights * jnp.zeros_like(kept).at[order].set(kept, unique_indices=True)

@@ -46,20 +46,33 @@ class Square:
     """The fast form of (1 + x)^2, by the means and variances of the classes (`fast/polynomials.py`)."""
 
 
+class Crossover(NamedTuple):
+    """Scores from which `fast` takes less time than `tiled`, 10% of them positive, by `platforms.name()`.
+
+    On CPUs as measured (python -m launch.benchmark_loss --part=crossover). Of GPUs and TPUs there was none to measure on:
+    an estimate from what compiled programs run, see docs/losses.md.
+    """
+
+    cpu: int
+    gpu: int
+    tpu: int
+
+
 class Definition(NamedTuple):
     """A surrogate l(x), as a line of `SURROGATES`.
 
     value, slope, curvature: l and its two derivatives, elementwise on arrays of any shape; slope is zero at a kink.
-    fast: the form in which all pairs are summed in less than O(P N), or None: `tiled` alone. crossover: scores from
-    which `fast` takes less time than `tiled` (python -m launch.benchmark_loss --part=crossover).
-    slopes_cancel: slopes of both signs occur, so that their sum can be far below its terms.
+    fast: the form in which all pairs are summed in less than O(P N), or None: `tiled` alone. crossover: from where
+    on `auto` takes it, on all platforms or on each.
+    slopes_cancel: slopes of both signs occur, so that their sum can be far below its terms; value and slope are written in
+    operators then, since they take wide numbers (`wide.py`).
     """
 
     value: Pointwise
     slope: Pointwise
     curvature: Pointwise
     fast: Cells | Hinges | Square | None = None
-    crossover: int = 0
+    crossover: int | Crossover = 0
     slopes_cancel: bool = False
 
 
@@ -106,28 +119,32 @@ def _step(x: jax.Array) -> jax.Array:
 
 
 SURROGATES: dict[str, Definition] = {
-    "logistic": Definition(softplus, sigma, _sigma_slope, fast=Cells(0), crossover=500),
-    "sigmoid": Definition(sigma, _sigma_slope, _sigma_curvature, fast=Cells(1), crossover=300),
+    "logistic": Definition(
+        softplus, sigma, _sigma_slope, fast=Cells(0), crossover=Crossover(500, 7_000, 8_000)
+    ),
+    "sigmoid": Definition(
+        sigma, _sigma_slope, _sigma_curvature, fast=Cells(1), crossover=Crossover(300, 7_000, 8_000)
+    ),
     "hinge": Definition(
         lambda x: jnp.maximum(0, 1 + x),
         lambda x: _step(1 + x),
         jnp.zeros_like,
         fast=Hinges(1),
-        crossover=10_000,
+        crossover=Crossover(10_000, 30_000, 20_000),
     ),
     "squared_hinge": Definition(
         lambda x: jnp.square(jnp.maximum(0, 1 + x)),
         lambda x: 2 * jnp.maximum(0, 1 + x),
         lambda x: 2 * _step(1 + x),
         fast=Hinges(2),
-        crossover=10_000,
+        crossover=Crossover(10_000, 30_000, 20_000),
     ),
     "square": Definition(
-        lambda x: jnp.square(1 + x),
+        lambda x: (1 + x) * (1 + x),
         lambda x: 2 * (1 + x),
         lambda x: jnp.full_like(x, 2),
         fast=Square(),
-        crossover=100,
+        crossover=Crossover(100, 100, 5_000),
         slopes_cancel=True,
     ),
 }

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mammojax.losses import ring
+from mammojax.losses import platforms, ring, wide
 from mammojax.losses.running import running_count
 from mammojax.losses.surrogates import Cells, Surrogate
 
@@ -48,8 +48,9 @@ def value_and_gradient(
         return ring.value_and_gradient(
             lambda s, w: value_and_gradient(s, w, surrogate, factorise=factorise), scores, weights, axis_name
         )
-    if surrogate.slopes_cancel and scores.dtype == np.float32:
-        # their sum can be a thousandth of its terms, and of their rounding errors not
+    # else the sum can be a thousandth of its terms, and of their rounding errors not
+    in_wide = surrogate.slopes_cancel and scores.dtype == np.float32
+    if in_wide and platforms.here().float64:
         return _in_float64(surrogate)(scores, weights)
     size = scores.shape[0]
     tall, wide = (min(most, -(-size // 64) * 64) for most in (_ROWS, _COLUMNS))
@@ -70,11 +71,18 @@ def value_and_gradient(
         total, *sums = carry
         rows, columns = lax.rem(k, row_tiles) * tall, row_tiles * tall + lax.div(k, row_tiles) * wide
         (p, a), (n, b) = members(rows, tall), members(columns, wide)
-        cost, row_slopes, column_slopes = _tile(p, a, n, b, surrogate, factorise)
+        if in_wide:
+            cost, row_slopes, column_slopes = _wide_tile(p, a, n, b, surrogate)
+        else:
+            cost, row_slopes, column_slopes = _tile(p, a, n, b, surrogate, factorise)
         for at, new in ((rows, -a * row_slopes), (columns, b * column_slopes)):
-            added = _add([lax.dynamic_slice(x, (at,), new.shape) for x in sums], new)
-            sums = [lax.dynamic_update_slice(x, y, (at,)) for x, y in zip(sums, added)]
-        return _add(total, cost), *sums
+            here = [lax.dynamic_slice(x, (at,), (new.shape[0],)) for x in sums]
+            for part in jax.tree.leaves(new):
+                here = _add(here, part)
+            sums = [lax.dynamic_update_slice(x, y, (at,)) for x, y in zip(sums, here)]
+        for part in jax.tree.leaves(cost):
+            total = _add(total, part)
+        return total, *sums
 
     zeros = 0 * w  # of data: under shard_map a carry that differs by device must start as one
     start = (zeros[0], zeros[0]), zeros, zeros
@@ -149,6 +157,14 @@ def _plain_tile(p, a, n, b, surrogate):
     cost = surrogate.value(d) + slope * rest
     slope = slope + surrogate.curvature(d) * rest
     return _dot(a, _dot(cost, b)), _dot(slope, b), _column_sums(a, slope)
+
+
+def _wide_tile(p, a, n, b, surrogate):
+    """`_plain_tile` in wide numbers, for slopes that cancel."""
+    a, b = wide.widen(a)[:, None], wide.widen(b)[None]
+    d = wide.widen(n)[None] - wide.widen(p)[:, None]
+    cost, slope = surrogate.value(d), surrogate.slope(d)
+    return wide.total(a[:, 0] * wide.total(cost * b, 1)), wide.total(slope * b, 1), wide.total(a * slope, 0)
 
 
 def _factorised_tile(centre, surrogate, p, a, n, b):

@@ -5,6 +5,7 @@ spread) has the mesh of its own devices; a training that is spread has that of a
 """
 
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,6 +167,26 @@ def unspread(tree: Any) -> Any:
         return jnp.asarray(np.asarray(leaf))
 
     return jax.tree.map(one, tree)
+
+
+def room_for_programs(share: float = 0.6) -> bool:
+    """Drops all compiled programs where the process has more than `share` of the memory maps that Linux allows it
+    (vm.max_map_count, 65,530 unless set); whether it did.
+
+    XLA's programs for the CPU take some hundred maps each, and the one that finds none left ends the process by a
+    segmentation fault. What is dropped is taken from the compilation cache when it is next needed.
+    """
+    import jax
+
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        taken = Path("/proc/self/maps").read_bytes().count(b"\n")
+    except (OSError, ValueError):  # not Linux
+        return False
+    if taken < share * most:
+        return False
+    jax.clear_caches()
+    return True
 
 
 def _is_key(leaf) -> bool:

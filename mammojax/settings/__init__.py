@@ -15,7 +15,7 @@ from mammojax.settings.check import parsed
 from mammojax.settings.explain import explain
 from mammojax.settings.leaves import leaves
 from mammojax.settings.read import ArmChoice, chosen_arm, defaults, fields_from, replaced, to_mapping
-from mammojax.settings.rules import check_arms, check_names, check_rules, notes
+from mammojax.settings.rules import check_arms, check_names, check_rules, has_effect, notes
 from mammojax.settings.tree import Mil, Model, Paper, Pooled, Settings
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "fields_from",
     "from_mapping",
     "further_sets",
+    "has_effect",
     "notes",
     "parse_arm",
     "to_mapping",

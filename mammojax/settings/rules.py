@@ -151,17 +151,34 @@ def idle(settings: Settings, trees: Sequence[Settings]) -> dict[str, str]:
     found = {}
     for rule in COUNTS:
         seen = [value_of(tree, rule.on) for tree in (*trees, *further_sets(settings))]
-        if any(value in rule.of for on in seen for value in (on if isinstance(on, tuple) else (on,))):
+        if any(_holds(rule, on) for on in seen):
             continue
         for path, leaf in leaves().items():
             value = value_of(settings, path)
-            if (path == rule.fields or path.startswith(f"{rule.fields}.")) and value != leaf.default:
+            if _covers(rule, path) and value != leaf.default:
                 found[path] = (
                     f"config.{path} is {_typed(value)}, which has no effect with config.{rule.on}={_typed(seen[0])}: "
                     f"{rule.reason}; give config.{rule.on}={' or '.join(map(_typed, rule.of))}, or leave "
                     f"config.{path} at {_typed(leaf.default)}"
                 )
     return found
+
+
+def has_effect(settings: Settings, path: str) -> bool:
+    """Whether the field counts beside the others of this tree, by `COUNTS`; none does beside a field that does not."""
+    return all(
+        _holds(rule, value_of(settings, rule.on)) and has_effect(settings, rule.on)
+        for rule in COUNTS
+        if _covers(rule, path)
+    )
+
+
+def _covers(rule: Rule, path: str) -> bool:
+    return path == rule.fields or path.startswith(f"{rule.fields}.")
+
+
+def _holds(rule: Rule, on: Any) -> bool:
+    return any(value in rule.of for value in (on if isinstance(on, tuple) else (on,)))
 
 
 def conflicts(settings: Settings) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tensorflow_datasets  # noqa: F401 (loaded before forking)
 from array_record.python import array_record_module  # noqa: F401
-from test_prepare import OPTIONS
+from small_films import OPTIONS
 
 import mammojax.datasets.builders.folder  # noqa: F401
 from mammojax.datasets.prepare import prepare

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_prepare import FOUR, little
+
+from tests.datasets.small_films import FOUR, little
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,13 @@ def test_what_changes_a_result_makes_another_cell(arm, settings):
     ("bce", changed(finetune__epochs=2)),
     ("bce", changed(model__mil__top=0.1)),
     ("cells_bce", changed(model__paper__hidden=(8,))),
+    ("cells_bce", changed(model__np=30)),
+    ("cells_bce", changed(model__mil__temperature=2.0)),
+    ("auc:loss.pairs=batch", changed(loss__policy="fifo")),
     ("resize224_svm", changed(training__learning_rate=1e-2)),
+    ("resize224_svm", changed(loss__surrogate="hinge")),
+    ("resize224_svm", changed(model__classifier="mil")),
+    ("resize224_svm", changed(model__contrast="channels")),
     ("auc", changed(run="elsewhere")),
     ("auc", changed(crossval__resamples=50)),
     ("auc", changed(scan__workers=3)),
@@ -94,6 +100,14 @@ def test_what_changes_a_result_makes_another_cell(arm, settings):
 ], ids=str)  # fmt: skip
 def test_what_changes_no_result_keeps_the_cell(arm, settings):
     assert key_of(arm, settings) == key_of(arm)
+
+
+def test_the_first_baseline_reads_no_setting_of_networks_and_losses():
+    read = {"stage", "objective", "seed", "data.sample", "model.ensemble", "model.views"}
+    assert set(recipe(arm_of(DEFAULT, "resize224_svm"), 0)) == read
+    # a share of the other breast's score, where one is taken away
+    less = arm_of(changed(model__contrast="score"), "resize224_svm")
+    assert set(recipe(less, 0)) == read | {"model.share"}
 
 
 def test_two_arms_with_settings_of_their_own_stand_side_by_side():

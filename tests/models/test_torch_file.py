@@ -2,101 +2,18 @@
 
 import collections
 import importlib.util
-import io
 import os
 import pickle
-import struct
-import time
-import zipfile
 
 import numpy as np
 import pytest
 import test_vgg_16
+from torch_files import PARAMETER, TENSOR, Call, Instance, Name, Storage, Tensor, old_format, read, zip_format
 
 from mammojax.errors import UserError
 from mammojax.models.backbones import vgg_16
 from mammojax.models.backbones.efficientnet_lite import LITE0
 from mammojax.models.weights.torch_file import read_torch_file
-
-
-class Storage:
-    """Stands for a torch storage when a file is made."""
-
-    def __init__(self, key, values):
-        self.key, self.values = key, np.asarray(values, np.float32)
-
-
-class Name:
-    """A global that a pickle refers to by module and name."""
-
-    def __init__(self, module, name):
-        self.module, self.name = module, name
-
-
-class Writer(pickle._Pickler):
-    """Writes the pickles that torch writes, without torch."""
-
-    def persistent_id(self, thing):
-        if isinstance(thing, Storage):
-            return ("storage", Name("torch", "FloatStorage"), thing.key, "cpu", len(thing.values))
-        return None
-
-    def save(self, thing, save_persistent_id=True):
-        if isinstance(thing, Name):
-            self.write(b"c" + f"{thing.module}\n{thing.name}\n".encode())
-        elif isinstance(thing, Tensor):
-            self.save(Name("torch._utils", "_rebuild_tensor_v2"))
-            self.save(
-                (thing.storage, thing.offset, thing.size, thing.stride, False, collections.OrderedDict())
-            )
-            self.write(pickle.REDUCE)
-        elif isinstance(thing, Instance):
-            thing.write(self)
-        elif isinstance(thing, Call):
-            self.save(thing.name)
-            self.save(thing.arguments)
-            self.write(pickle.REDUCE)
-        else:
-            super().save(thing, save_persistent_id)
-
-
-class Call:
-    """A call that a harmful pickle makes when it is loaded."""
-
-    def __init__(self, name, *arguments):
-        self.name, self.arguments = name, arguments
-
-
-class Tensor:
-    def __init__(self, storage, offset, size, stride):
-        self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
-
-
-def pickled(thing) -> bytes:
-    file = io.BytesIO()
-    Writer(file, 2).dump(thing)
-    return file.getvalue()
-
-
-def old_format(state, storages) -> bytes:
-    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
-    body = b"".join(pickled(x) for x in (*head, state, [s.key for s in storages]))
-    return body + b"".join(struct.pack("<q", len(s.values)) + s.values.tobytes() for s in storages)
-
-
-def zip_format(state, storages, compression=zipfile.ZIP_STORED) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", compression) as archive:
-        archive.writestr("archive/data.pkl", pickled(state))
-        for s in storages:
-            archive.writestr(f"archive/data/{s.key}", s.values.tobytes())
-    return file.getvalue()
-
-
-def read(tmp_path, data):
-    path = tmp_path / "weights.pth"
-    path.write_bytes(data)
-    return read_torch_file(path)
 
 
 @pytest.mark.parametrize("form", [old_format, zip_format])
@@ -168,24 +85,6 @@ def test_changed_bytes_are_one_line_errors_or_still_arrays(tmp_path):
 
 
 # --- files as torch wrote them in its first year, of which torchvision's VGG-16 is one ---------------------------------
-class Instance:
-    """An object that is made by NEWOBJ or REDUCE of a name and arguments, and then given a state."""
-
-    def __init__(self, name, arguments, state, made_by=pickle.REDUCE):
-        self.name, self.arguments, self.state, self.made_by = name, arguments, state, made_by
-
-    def write(self, writer):
-        writer.save(self.name)
-        writer.save(self.arguments)
-        writer.write(self.made_by)
-        if self.state is not None:
-            writer.save(self.state)
-            writer.write(pickle.BUILD)
-
-
-TENSOR, PARAMETER = Name("torch", "FloatTensor"), Name("torch.nn.parameter", "Parameter")
-
-
 def legacy(storage, kind):
     """The numbers of a storage as a 2 x 3 tensor."""
     shape = (storage, 0, (2, 3), (3, 1))
@@ -225,88 +124,6 @@ def test_an_ordered_dicts_attributes_are_dropped(tmp_path):
     state = Instance(Name("collections", "OrderedDict"), (), metadata)
     state.arguments = ([["w", legacy(storage, "rebuilt")]],)
     assert list(read(tmp_path, old_format(state, [storage]))) == ["w"]
-
-
-# --- files that mean harm by their size --------------------------------------------------------------------------------
-def by_hand(*instructions: bytes) -> bytes:
-    """A zip whose pickle is written instruction by instruction."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02" + b"".join(instructions) + b".")
-    return file.getvalue()
-
-
-NAME = b"X\x01\x00\x00\x00a"  # BINUNICODE "a"
-DOUBLE = b"".join(
-    b"(h" + bytes([i]) + b"h" + bytes([i]) + b"tq" + bytes([i + 1]) for i in range(60)
-)  # 2^60 leaves
-DICTS = b"}q\x00" + b"".join(
-    b"}q"
-    + bytes([i + 1])
-    + NAME
-    + b"h"
-    + bytes([i])
-    + b"s"
-    + b"X\x01\x00\x00\x00b"
-    + b"h"
-    + bytes([i])
-    + b"s"
-    for i in range(60)
-)
-
-
-@pytest.mark.parametrize(
-    "data",
-    {
-        "a key that would take 2^60 steps to hash": by_hand(b"}(q\x00", NAME, b"q\x00", DOUBLE, NAME, b"u"),
-        "dicts that hold one another 2^60 times": by_hand(DICTS),
-        "a dict that holds itself": by_hand(b"}q\x00", NAME, b"h\x00s"),
-        "a parameter that holds itself": by_hand(
-            b"}", NAME, b"ctorch.nn.parameter\nParameter\n)\x81q\x00(h\x00NNNNtbs"
-        ),
-        "a place in memory far beyond": by_hand(b"}r\xff\xff\xff\x7fj\xff\xff\xff\x7e"),
-        "a string longer than the file": by_hand(b"X\xff\xff\xff\x7fabc"),
-        "nothing on the stack": by_hand(b"0000"),
-        "a mark that is not there": by_hand(b"t"),
-        "attributes of a name": by_hand(b"ccollections\nOrderedDict\n}", NAME, NAME, b"sb"),
-        "code by reduction": by_hand(b"cposix\nsystem\n(", NAME, b"tR"),
-        "an extension code": by_hand(b"\x82\x01"),
-        "a stack global": by_hand(NAME, NAME, b"\x93"),
-    }.items(),
-    ids=lambda item: item[0],
-)
-def test_pickles_that_would_take_for_ever_or_hold_what_no_state_dict_holds_end_at_once(tmp_path, data):
-    start = time.monotonic()
-    with pytest.raises(UserError, match="cannot be read as torch weights"):
-        read(tmp_path, data[1])
-    assert time.monotonic() - start < 300  # a hang: it takes milliseconds
-
-
-def test_storages_that_the_file_does_not_hold_are_refused_before_memory_is_taken(tmp_path):
-    class Forged(Storage):
-        values = range(2**40)  # what the file says; nothing is stored
-
-        def __init__(self):
-            self.key = "0"
-
-    state = {"w": Tensor(Forged(), 0, (2**40,), (1,))}
-    for data in (zip_format(state, []), old_format(state, [])):
-        with pytest.raises(UserError, match="its storages are larger than the file"):
-            read(tmp_path, data)
-
-
-def test_tensors_that_repeat_one_storage_without_end_are_refused(tmp_path):
-    storage = Storage("0", np.arange(1000))
-    state = {f"w{i}": Tensor(storage, 0, (1000,), (0,)) for i in range(5)}
-    with pytest.raises(UserError, match="far larger than what is stored"):
-        read(tmp_path, zip_format(state, [storage]))
-
-
-def test_a_compressed_archive_is_refused_for_it_could_be_a_bomb(tmp_path):
-    storage = Storage("0", np.zeros(10**6))
-    state = {"w": Tensor(storage, 0, (10**6,), (1,))}
-    with pytest.raises(UserError, match="is compressed"):
-        read(tmp_path, zip_format(state, [storage], zipfile.ZIP_DEFLATED))
 
 
 # --- the published networks --------------------------------------------------------------------------------------------

@@ -28,7 +28,13 @@ def read(reading, network, made, seed=0, **options):
 
 
 # --- windows ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("crop, cells", [((420, 300), 3), ((180, 420), 4), ((900, 1200), 2)])
+@pytest.mark.parametrize(
+    "crop, cells",
+    [
+        ((180, 420), 4),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in (((420, 300), 3), ((900, 1200), 2))),
+    ],
+)
 def test_without_padding_the_graph_is_every_window_read_alone(thin_network, crop, cells):
     made = plan(crop, VGG, cells, padding="valid")
     one, many = read(scan, thin_network, made), read(scan_windows, thin_network, made, together=4)

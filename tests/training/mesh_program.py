@@ -1,7 +1,8 @@
 """Twenty steps on one device and on a mesh, for test_mesh.py: prints a line of JSON.
 
-JAX_NUM_CPU_DEVICES says how many devices a process simulates. With arguments PORT NUMBER ID it is one of several real
-processes, whose devices are one mesh.
+JAX_NUM_CPU_DEVICES says how many devices a process simulates: how far both are apart, and the losses and parameters of
+one. With arguments PORT NUMBER ID it is one of several real processes, whose devices are one mesh: the losses and
+parameters alone.
 """
 
 import json
@@ -100,8 +101,13 @@ if jax.process_count() > 1:
 out = {"devices": MESH.size, "processes": jax.process_count()}
 for name, objective in OBJECTIVES.items():
     print(name, file=sys.stderr, flush=True)
-    one, many = trained(objective, None), trained(objective, MESH)
-    out[name] = [apart(a, b) for a, b in zip(many, one) if b is not None]
+    losses, parameters, scores = trained(objective, MESH)
+    if jax.process_count() > 1:
+        out[name] = [losses, parameters.tolist()]
+        continue
+    one = trained(objective, None)
+    out[name] = [apart(a, b) for a, b in zip((losses, parameters, scores), one)]
+    out[f"{name} of one"] = [one[0], one[1].tolist()]
 if jax.process_count() == 1:
     out["collectives"] = collectives(OBJECTIVES["buffer all"])
 print(json.dumps(out))

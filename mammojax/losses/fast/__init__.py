@@ -25,6 +25,7 @@ from jax import lax
 from mammojax.losses import tiled
 from mammojax.losses.fast import cells, polynomials, tables
 from mammojax.losses.fast.axis import compressed_axis, fits_plain, plain_axis
+from mammojax.losses.fast.chunks import sweep, zeros
 from mammojax.losses.surrogates import Cells, Surrogate
 
 PATHS = ("plain", "compressed", "tiled")  # in the order in which they are tried
@@ -51,7 +52,7 @@ def value_and_gradient(
         # scores that fit no grid are too far apart for its products of exponentials
         return tiled.value_and_gradient(scores, weights, surrogate, axis_name, factorise=False)
 
-    nothing = jnp.zeros((), scores.dtype), cells.zeros(scores.shape, weights)
+    nothing = jnp.zeros((), scores.dtype), zeros(scores.shape, weights)
     return _first_that_fits(scores, weights, surrogate, axis_name, by_cells, by_tiles, nothing)[0]
 
 
@@ -85,7 +86,7 @@ def curvature_product(
     def by_tiles(weights):
         return tiled.curvature_product(scores, weights, tangent, surrogate, axis_name=axis_name)
 
-    nothing = cells.zeros(scores.shape, weights)
+    nothing = zeros(scores.shape, weights)
     return _first_that_fits(scores, weights, surrogate, axis_name, by_cells, by_tiles, nothing)[0]
 
 
@@ -103,7 +104,10 @@ def _first_that_fits(scores, weights, surrogate, axis_name, by_cells, by_tiles, 
     """(by_cells(grid) of the first grid that holds the scores, or else by_tiles(weights); which it was)"""
     low, high = _range(scores, weights, axis_name)
 
-    plain = tables.layout(scores.dtype, surrogate.temperature, per_cell=16, fine_order=3)
+    wide = tables.layout(scores.dtype, surrogate.temperature, per_cell=1, fine_order=None)
+    plain = wide
+    if cells.by_scatter(scores.dtype):  # three additions a score in place of six
+        plain = tables.layout(scores.dtype, surrogate.temperature, per_cell=16, fine_order=3)
     shift, residual = tables.margin_shift(surrogate, plain)
     fits = fits_plain(low, high, plain, _PLAIN_BLOCKS, shift)
 
@@ -115,11 +119,10 @@ def _first_that_fits(scores, weights, surrogate, axis_name, by_cells, by_tiles, 
         def body(seen, _, w, s):
             return seen.at[mark(s, w)].set(np.int8(1), mode="drop")
 
-        seen = cells.sweep(body, cells.zeros((size,), weights, jnp.int8), weights, scores)
+        seen = sweep(body, zeros((size,), weights, jnp.int8), weights, scores)
         return (seen if axis_name is None else lax.pmax(seen, axis_name)) == 1
 
     def on_compressed(_):
-        wide = tables.layout(scores.dtype, surrogate.temperature, per_cell=1, fine_order=None)
         shift, residual = tables.margin_shift(surrogate, wide)
         size = scores.shape[0] * (1 if axis_name is None else lax.axis_size(axis_name))
         axis, fits = compressed_axis(any_at, low, high, wide, _compressed_blocks(size), shift)

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mammojax.losses.fast import tables
+from mammojax.losses import platforms
+from mammojax.losses.fast import products, tables
 from mammojax.losses.fast.axis import Axis
+from mammojax.losses.fast.chunks import sweep, zeros
 from mammojax.losses.fast.tables import Layout
 from mammojax.losses.running import running_count
 
-CHUNK = 1 << 16  # scores that are worked on at a time: their powers stay in the cache, and memory is O(1)
 _BLOCKS_SENT = 64  # between devices at a time; divides the blocks of the compressed axis
 _UNITS_AT_ONCE = 64  # whose field is one product of matrices
 _product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)  # no TF32, no bfloat16
@@ -35,34 +36,23 @@ class Grid(NamedTuple):
     residual: float
 
 
-def sweep(body: Callable, start, weights: jax.Array, *arrays: jax.Array):
-    """Fold body(carry, at, weights, *arrays) over chunks of the arrays, float[n] all; at: where the chunk begins.
-
-    A sample that comes up twice (the last chunk overlaps the one before) has weight zero the second time.
-    """
-    size = weights.shape[0]
-    chunk = min(CHUNK, size)
-    if chunk == size:
-        return body(start, np.int32(0), weights, *arrays)
-
-    def step(i, carry):
-        at = jnp.minimum(i * np.int32(chunk), np.int32(size - chunk))
-        w, *parts = (lax.dynamic_slice(x, (at,), (chunk,)) for x in (weights, *arrays))
-        again = at + np.arange(chunk, dtype=np.int32) < i * np.int32(chunk)
-        return body(carry, at, jnp.where(again, 0, w), *parts)
-
-    return lax.fori_loop(np.int32(0), np.int32(-(-size // chunk)), step, start)
-
-
-def zeros(shape: tuple[int, ...], weights: jax.Array, dtype=None) -> jax.Array:
-    """Zeros that are made of data: under `shard_map` they count as different on every device, as sums must."""
-    return lax.convert_element_type(jnp.zeros(shape, weights.dtype) + 0 * weights[0], dtype or weights.dtype)
-
-
 def moments(grid: Grid, scores: jax.Array, weights: jax.Array, charge: jax.Array | None = None) -> jax.Array:
     """M[2, cells, k]: sums over the scores of a cell of w * offset^k / k!; the positives' on the mirrored axis.
 
     w: |weights|, times `charge` if there is one; scores, weights, charge: float[n].
+    """
+    sums = _scattered if by_scatter(scores.dtype) else products.moments
+    folded = sums(grid, scores, weights, () if charge is None else (charge,))
+    return jnp.stack([folded[0], _mirror(folded[1])])
+
+
+def by_scatter(dtype: np.dtype) -> bool:
+    """Whether scores meet their cells by scatters and gathers, or by products (`products.py`)."""
+    return dtype == np.float64 or platforms.here().float64
+
+
+def _scattered(grid, scores, weights, charges):
+    """[2, cells, k], both classes on one axis.
 
     The sums run in float64, where no number of scores in one cell makes them drift: in float32 the sum of 16,000
     equal numbers is off by 2e-4. It costs a few per cent, since a scatter spends its time on addresses.
@@ -70,7 +60,6 @@ def moments(grid: Grid, scores: jax.Array, weights: jax.Array, charge: jax.Array
     axis, cells = grid.axis, grid.cells
     size = axis.blocks * cells.block
     parts = size * cells.per_cell
-    charges = () if charge is None else (charge,)
     with jax.enable_x64(True):
 
         def add(sums, _, weights, scores, *charges):
@@ -90,8 +79,7 @@ def moments(grid: Grid, scores: jax.Array, weights: jax.Array, charge: jax.Array
         sums = sweep(add, start, weights, scores, *charges)
         sums = [lax.convert_element_type(total, scores.dtype) for total in sums]
     fine = jnp.stack(sums, axis=-1).reshape(2, size, -1)
-    folded = _product(fine, jnp.asarray(tables.fold(cells), scores.dtype)) if cells.per_cell > 1 else fine
-    return jnp.stack([folded[0], _mirror(folded[1])])
+    return _product(fine, jnp.asarray(tables.fold(cells), scores.dtype)) if cells.per_cell > 1 else fine
 
 
 def of_all_devices(grid: Grid, sources: jax.Array, axis_name: str | None) -> jax.Array:
@@ -152,9 +140,10 @@ def evaluate(
     coefficients: [k, 2, cells, l], of k fields as `field` makes them; combine is called with k values and by chunks.
     """
     cells = grid.cells
-    received = jnp.stack(
-        [_mirror(coefficients[:, 1]), coefficients[:, 0]], 1
-    )  # by the negatives, the positives
+    # by the negatives, the positives
+    received = jnp.stack([_mirror(coefficients[:, 1]), coefficients[:, 0]], 1)
+    if not by_scatter(scores.dtype):
+        return products.evaluate(grid, received, combine, scores, weights, *arrays)
     if cells.per_cell > 1:
         received = _product(received, jnp.asarray(tables.fold(cells), scores.dtype).T)
     parts = received.shape[2] * cells.per_cell
@@ -165,12 +154,8 @@ def evaluate(
         part, offset = grid.axis.place(scores, all_weights)
         index = part + jnp.where(all_weights > 0, np.int32(parts), np.int32(0))
         x = offset / np.asarray(grid.temperature, offset.dtype)
-        values = []
-        for coefficient in columns:
-            value = jnp.zeros_like(x)
-            for column in reversed(coefficient):
-                value = value * x + jnp.take(column, index, mode="clip")
-            values.append(value)
+        taken = [[jnp.take(column, index, mode="clip") for column in field] for field in columns]
+        values = [functools.reduce(lambda value, c: value * x + c, reversed(field)) for field in taken]
         return lax.dynamic_update_slice(out, combine(*values, all_weights, *arrays), (at,))
 
     return sweep(write, zeros(scores.shape, weights), weights, scores, weights, *arrays)
