@@ -6,7 +6,6 @@ import gc
 import os
 import shutil
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,10 +18,6 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
-if version("jaxlib").startswith(("0.9.", "0.10.")):  # a flag that XLA does not know ends the process
-    # most of the time of these tests is compilation, and XLA's older emitters of fused loops take half of it
-    own = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {own}".strip()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -38,7 +38,7 @@ def fit(seeds, members, objective, **options):
 @pytest.mark.parametrize(
     "objective",
     [
-        Auc(pairs="batch"),
+        Auc(pairs="batch", implementation="materialized"),
         *(pytest.param(other, marks=pytest.mark.slow) for other in (Logistic(), WeightedLogistic())),
     ],
     ids=str,

@@ -18,8 +18,8 @@ from mammojax.training.scoring import make_scorer
 from mammojax.training.step import Batch, compiled_step, start
 
 OBJECTIVES = {
-    "auc, buffers": Auc(),
-    "auc, two passes": Auc(pairs="two_pass"),
+    "auc, buffers": Auc(implementation="materialized"),
+    "auc, two passes": Auc(pairs="two_pass", implementation="materialized"),
     "bce": Logistic(),
     "weighted bce": WeightedLogistic(),
 }
