@@ -85,7 +85,7 @@ def _partial_area(scores, signed, *, max_fpr, platform):
         (before_n, run_n), (before_p, run_p) = runs(keys, negative), runs(keys, positive)
         positives, negatives = wide.total(positive), wide.total(negative)
         left, run = (wide.narrow(x, signed.dtype) for x in (max_fpr * negatives - before_n, run_n))
-        share = jnp.clip(left / jnp.where(run > 0, run, 1), 0, 1)
+        share = wide.widen(jnp.clip(left / jnp.where(run > 0, run, 1), 0, 1))
         area = wide.total(negative * share * (before_p + 0.5 * share * run_p)) / (positives * negatives)
         least = max_fpr**2 / 2
         return wide.narrow(0.5 + (area - least) / (2 * (max_fpr - least)), signed.dtype)

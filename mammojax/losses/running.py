@@ -63,8 +63,8 @@ def running(combine: Callable, x):
 
     inside = along(jax.tree.map(in_rows, x))
     ends = along(jax.tree.map(lambda part: part[-1], inside))
-    before = jax.tree.map(lambda part: jnp.roll(part, 1), ends)
-    after_another = np.arange(jax.tree.leaves(ends)[0].shape[0]) > 0
+    before = jax.tree.map(lambda part: jnp.roll(part, 1)[None], ends)
+    after_another = np.arange(jax.tree.leaves(ends)[0].shape[0])[None] > 0
     both = jax.tree.map(functools.partial(jnp.where, after_another), combine(before, inside), inside)
     return jax.tree.map(lambda part: part.T.reshape(-1)[:size], both)
 

@@ -40,7 +40,7 @@ def moments(grid, scores: jax.Array, weights: jax.Array, charges: tuple[jax.Arra
         for k in range(1, q):
             terms.append(terms[-1] * x * np.float32(1 / k))
         parts = jnp.concatenate(_cut(jnp.stack(terms)))[:, None]  # [_PARTS * q, 1, n]
-        spread = jnp.where(_one_hot(column, cells.block), parts, 0).reshape(-1, len(x))
+        spread = jnp.where(_one_hot(column, cells.block)[None], parts, 0).reshape(-1, len(x))
         new = _product(_one_hot(row, rows).astype(spread.dtype), spread.T)
         first, second, third = jnp.split(new, _PARTS, axis=-1)
         return sums + Double(*two_sum(first, second + third))
@@ -56,14 +56,14 @@ def evaluate(
     """float32[n]: as `cells.evaluate`. received: [k, 2, cells, l], the fields that either class receives, on one axis."""
     axis, cells = grid.axis, grid.cells
     fields, rows, q = received.shape[0], 2 * axis.blocks, cells.order
-    received = received / np.asarray([math.factorial(l) for l in range(q)], np.float32)
+    received = received / np.asarray([[[[math.factorial(l) for l in range(q)]]]], np.float32)
     table = received.reshape(fields, rows, cells.block, q).transpose(0, 3, 2, 1).reshape(-1, rows)
     table = jnp.concatenate(_cut(table))  # [(part, field, coefficient, column), row]
 
     def write(out, at, _, scores, weights, *arrays):
         row, column, x = _places(grid, scores, weights)
         picked = _product(table, _one_hot(row, rows).astype(table.dtype)).reshape(-1, cells.block, len(x))
-        picked = jnp.sum(jnp.where(_one_hot(column, cells.block), picked, 0), axis=1)
+        picked = jnp.sum(jnp.where(_one_hot(column, cells.block)[None], picked, 0), axis=1)
         first, second, third = jnp.split(picked, _PARTS)
         taken = (first + (second + third)).reshape(fields, q, len(x))
         values = [functools.reduce(lambda value, c: value * x + c, field[::-1]) for field in taken]
@@ -82,7 +82,7 @@ def _places(grid, scores, weights):
 
 def _one_hot(index, size):
     """bool[size, n]: samples come last, as the hardware has its long side there."""
-    return index == np.arange(size, dtype=np.int32)[:, None]
+    return index[None] == np.arange(size, dtype=np.int32)[:, None]
 
 
 def _cut(x):
