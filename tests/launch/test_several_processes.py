@@ -94,11 +94,12 @@ def ended(processes):
     return [process.wait(timeout=HANG) for process in processes]
 
 
-def training(folder, log, own=1):
-    """Waits until checkpoints are being written; kills what lives if none ever is."""
+def training(folder, log, processes):
+    """Waits until checkpoints are being written."""
     until = time.monotonic() + HANG
     while not list(Path(folder).glob("cells/**/checkpoints/*/checksums.json")):
-        assert time.monotonic() < until, Path(log).read_text()
+        alive = all(process.poll() is None for process in processes)
+        assert alive and time.monotonic() < until, Path(log).read_text()
         time.sleep(0.1)
 
 
@@ -151,7 +152,7 @@ def test_a_request_to_one_stops_both_after_the_same_step_and_a_lost_one_ends_the
     arguments = (f"--arm={ARM}90000,training.checkpoint_every=5", "--fold=0", f"--config.run={tmp_path}/run")
     port = free_port(20000)
     first, second = pair("train", finished_run.settings, tmp_path, *arguments, port=port)
-    training(tmp_path / "run", tmp_path / "0.log")
+    training(tmp_path / "run", tmp_path / "0.log", (first, second))
     second.send_signal(signal.SIGTERM)
     assert ended([first, second]) == [EXIT_CODE] * 2, (tmp_path / "1.log").read_text()
     assert [line for line in lines(tmp_path / "0.log") if "error" in line] == [

@@ -144,8 +144,8 @@ def test_sources_are_copied_once_and_follow_the_bucket(tmp_path, bucket):
         fetched("gs://films/nothing")
 
 
-def test_a_machine_with_an_empty_run_directory_takes_the_whole_table(finished_run, tmp_path, bucket):
-    settings = with_overrides(finished_run.settings, {"mirror": URL})
+def test_a_machine_with_an_empty_run_directory_takes_the_whole_table(own_run, tmp_path, bucket):
+    settings = with_overrides(own_run.settings, {"mirror": URL})
     crossval(settings, say=lambda line: None)  # all is there and copied
     said = []
     again = crossval(with_overrides(settings, {"run": str(tmp_path / "run")}), say=said.append)
