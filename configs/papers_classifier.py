@@ -1,7 +1,7 @@
 """The paper's classifier with its open choices: which layer it reads, and how strongly its kernels are shrunk.
 
 The paper gives no lambda for a decoupled decay and another backbone has other layers. The report's table of inner AUCs is
-what a choice may be made by; the held-out table is for its reader. What it showed: docs/evidence.md.
+what a choice may be made by; the held-out table is for its reader. It was not run to its end yet: no figure is known.
 
 python -m launch.crossval --config=configs/papers_classifier.py --config.data.source=FOLDER
 """
