@@ -36,7 +36,8 @@ PHASES = (  # the first that is not finished when a process is killed
 
 @dataclass
 class Survival:
-    """What a soak has seen. altered: by (damage, kind of file). differing: names of files whose bytes are not those of the undisturbed run."""
+    """What a soak has seen. altered: by (damage, kind of file). differing: names of files whose bytes are not those of the
+    undisturbed run."""
 
     seconds: float = 0.0
     starts: int = 0

@@ -111,6 +111,11 @@ def marks_of(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
 
 
+def trustworthy(marks: list[int], now: int) -> bool:
+    """Whether a file with these marks cannot have changed, since `now` (in nanoseconds), without a change of them."""
+    return bool(marks) and max(marks[1], marks[2]) < now - _GRAIN
+
+
 def _digest(path: Path) -> tuple[str, list[int]]:
     """The sha256 ("" if it cannot be read), and the marks to remember it by, [] if they cannot be trusted yet."""
     before, now = marks_of(path), time.time_ns()
@@ -118,5 +123,5 @@ def _digest(path: Path) -> tuple[str, list[int]]:
         digest = sha256_of(path)
     except OSError:
         return "", []
-    trusted = before and before == marks_of(path) and max(before[1], before[2]) < now - _GRAIN
+    trusted = before == marks_of(path) and trustworthy(before, now)
     return digest, before if trusted else []

@@ -1,18 +1,20 @@
 """Where a finding lies, from the pictures of it that a set ships: the circle around its mask.
 
 Of the files of a finding the mask is the one of two values and of the mammogram's own size: names and descriptions are
-not believed, since masks and crops are found under each other's. What was found is remembered in a file beside the
-prepared sets and used again while none of the files has changed in any way.
+not believed, since masks and crops are found under each other's. A circle is remembered in a file beside the prepared sets
+and used again while none of the files has changed in any way; a finding without one is looked at again at every start, since a
+disk that could not be read may be there again.
 """
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mammojax.datasets.contents import marks_of, name_of
+from mammojax.datasets.contents import marks_of, name_of, trustworthy
 from mammojax.datasets.workers import results
 from mammojax.errors import UserError
 from mammojax.images.mammogram import Rejected
@@ -29,21 +31,30 @@ def circles(
 ) -> list[dict[str, float] | str]:
     """For each finding the circle around the box of its mask, "row", "column", "radius" in pixels of the mammogram, or the
     reason why there is none. memory: the file that it is remembered in. workers, track: see `prepare`."""
-    known: dict[str, list] = {}
-    with contextlib.suppress(OSError, ValueError, TypeError):  # a cache: worth a try
-        known = dict(json.loads(memory.read_text(encoding="utf-8")))
+    known: dict[str, dict] = {}
+    with contextlib.suppress(OSError, ValueError):  # a cache: worth a try
+        held = json.loads(memory.read_text(encoding="utf-8"))
+        known = held if isinstance(held, dict) else {}
+    now = time.time_ns()
     names = [name_of(files[0]) for _, files in findings]
     marks = [[marks_of(path) for path in (whole, *files)] for whole, files in findings]
-    unread = [i for i, name in enumerate(names) if known.get(name, [None])[0] != marks[i] or [] in marks[i]]
+    found = [
+        entry["circle"] if isinstance(entry, dict) and entry.get("marks") == mine else None
+        for entry, mine in zip(map(known.get, names), marks)
+    ]
+    unread = [i for i, circle in enumerate(found) if circle is None]
     if unread:
-        found = results(mask_circle, [findings[i] for i in unread], workers=workers)
+        read = results(mask_circle, [findings[i] for i in unread], workers=workers)
         try:
-            for k, circle in track(found, total=len(unread), description="masks of findings"):
-                known[names[unread[k]]] = [marks[unread[k]], circle]
+            for k, circle in track(read, total=len(unread), description="masks of findings"):
+                i = unread[k]
+                found[i] = circle
+                if isinstance(circle, dict) and all(trustworthy(mark, now) for mark in marks[i]):
+                    known[names[i]] = {"marks": marks[i], "circle": circle}
         finally:
             with contextlib.suppress(UserError):  # on a read-only disk they are read again next time
                 write_json(memory, known)
-    return [known[name][1] for name in names]
+    return found
 
 
 def mask_circle(whole: Path, files: Sequence[Path]) -> dict[str, float] | str:

@@ -163,9 +163,8 @@ def _reduce(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     factor = max(1.0, max(pixels.shape) / _ROWS)
     edges = [_edges(n, max(1, round(n / factor))) for n in pixels.shape]
     total = np.empty((len(edges[0]) - 1, pixels.shape[1]), np.uint32)
-    for row, (start, end) in enumerate(
-        pairwise(edges[0])
-    ):  # reduceat along rows takes thirteen times as long
+    # reduceat along rows takes thirteen times as long
+    for row, (start, end) in enumerate(pairwise(edges[0])):
         pixels[start:end].sum(axis=0, dtype=np.uint32, out=total[row])
     total = np.add.reduceat(total, edges[1][:-1], axis=1, dtype=np.float64).astype(np.float32)
     rows, columns = np.diff(edges[0]), np.diff(edges[1])

@@ -21,8 +21,6 @@ EXTERNAL_NOTES = (
     "No network was trained, chosen or calibrated here: every record was scored by all networks of an arm, those of every "
     "fold and repeat, and their calibrated log-odds were averaged.",
 )
-
-
 CONTROLS = {  # what a table of a control is, said above it
     "labels": "a control, not a study: labels were exchanged between patients, and honest folds show 0.5",
     "partner": "a control, not a study: the other breast is that of another woman",

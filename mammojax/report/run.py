@@ -60,9 +60,8 @@ def _made(
     say: Callable,
 ) -> tuple[str, Path]:
     """The results, written; what `evaluate` returns."""
-    from mammojax.report.gathered import (
-        written,  # matplotlib and scikit-learn take seconds that a reused table has not
-    )
+    # matplotlib and scikit-learn take seconds that a reused table has not
+    from mammojax.report.gathered import written
 
     for name in {*WRITTEN, *(read_sealed(directory / RESULTS) or {"files": ()})["files"]}:
         (directory / name).unlink(missing_ok=True)  # an earlier table's may have no successor

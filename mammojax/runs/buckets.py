@@ -17,8 +17,8 @@ from typing import NoReturn
 from mammojax.errors import UserError
 from mammojax.runs import locks, stopping
 from mammojax.runs.files import sealed_text, sha256_of, unsealed, writing
+from mammojax.settings.rules import BUCKETS
 
-SCHEMES = ("gs://", "s3://")
 _PIECE = 1 << 20  # bytes
 
 _mirror = ""
@@ -30,7 +30,7 @@ class _Wrong(Exception):
 
 def is_bucket(place: str) -> bool:
     """Whether a place is in a bucket rather than a folder of this machine."""
-    return place.startswith(SCHEMES)
+    return place.startswith(BUCKETS)
 
 
 def use(mirror: str) -> None:

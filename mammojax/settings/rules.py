@@ -52,6 +52,8 @@ class Conflict(NamedTuple):
     reason: str
 
 
+BUCKETS = ("gs://", "s3://")  # how the name of a place in one begins
+
 CONFLICTS = (
     Conflict(
         "model.views", ("mean",), "data.sample", ("breast", "patient"), "all views share one score already"
@@ -83,7 +85,7 @@ def check_rules(settings: Settings) -> Settings:
                 f"config.{path} is {value_of(settings, path)!r}, and neither locks nor renaming hold in a bucket; give a local "
                 "folder, and config.mirror=gs://... or s3://... to keep what is finished"
             )
-    if settings.mirror and not settings.mirror.startswith(("gs://", "s3://")):
+    if settings.mirror and not settings.mirror.startswith(BUCKETS):
         raise UserError(f"config.mirror is {settings.mirror!r}; expected gs://BUCKET/... or s3://BUCKET/...")
     arms = settings.crossval.arms
     for place, text in enumerate(arms):

@@ -3,13 +3,14 @@
 import random
 
 from mammojax.benchmarks.survival import DAMAGES, Survival, _alter
+from mammojax.runs.stages import WORK
 
 FILES = {"manifest": b"manifest", "state/d/aa0": b"numbers", "state/d/bb1": b"more", "checksums.json": b"{}"}
 
 
 def test_every_kind_of_file_meets_every_damage(tmp_path):
     place, seen, draw = tmp_path / "run", Survival(), random.Random(0)
-    folder = place / "cells/key/work/final/checkpoints/8"
+    folder = place / "cells" / "key" / WORK / "final" / "checkpoints" / "8"
     for _ in range(3 * len(DAMAGES)):
         for name, data in FILES.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

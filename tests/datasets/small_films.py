@@ -1,6 +1,6 @@
 """Folders of small films with a table, prepared in one line."""
 
-import numpy as np
+from distributions import film
 from PIL import Image
 
 from mammojax.datasets import accounts
@@ -19,16 +19,6 @@ OPTIONS = {
     "split": "split",
     "keep_split": "",
 }
-
-
-def film(seed: int, side: str = "left", height: int = 240) -> np.ndarray:
-    """uint16[height, 2/3 height]: a half-ellipse of 12-bit tissue at the chest wall."""
-    width = height * 2 // 3
-    rows, columns = np.mgrid[:height, :width]
-    breast = (rows - height / 2) ** 2 / (0.375 * height) ** 2 + columns**2 / (0.6875 * width) ** 2 < 1
-    noise = np.random.default_rng(seed).normal(2000, 150, breast.shape)
-    picture = np.where(breast, noise, 20).astype(np.uint16)
-    return picture if side == "left" else picture[:, ::-1].copy()
 
 
 def little(tmp_path, rows, pictures=None, name="source"):

@@ -3,25 +3,14 @@
 import unicodedata
 
 import pytest
+from small_films import OPTIONS
 
 from mammojax.datasets.builders.folder import Folder
 from mammojax.errors import UserError
 
-COLUMNS = {
-    "csv": "",
-    "path": "path",
-    "patient": "patient",
-    "label": "label",
-    "birads": "birads",
-    "laterality": "laterality",
-    "view": "view",
-    "split": "split",
-    "keep_split": "",
-}
-
 
 def find(folder, **changes):
-    return Folder.find(folder, folder / "work", **(COLUMNS | changes))
+    return Folder.find(folder, folder / "work", **(OPTIONS | changes))
 
 
 def folder_of(tmp_path, table, files=("a.png", "sub/b.dcm"), name="table.csv"):

@@ -1,17 +1,25 @@
 """Lesions from mask files: CBIS-DDSM's findings, with masks and crops under each other's names."""
 
+import json
+
 import numpy as np
 import pytest
 from distributions import dicom, film
 from test_cbis_ddsm import tables
 
-from mammojax.datasets import outlines
+from mammojax.datasets import contents, outlines
 from mammojax.datasets.builders.cbis_ddsm import CbisDdsm
 from mammojax.datasets.prepare import prepare
 from mammojax.images.mammogram import Rejected
 from mammojax.images.reading.dicom import read_mask
 
 SHAPE = film(0).shape  # 48 x 32
+
+
+def memory(archive):
+    return archive.with_name(f"{archive.name} masks.json")
+
+
 WHOLE = "Mass-Training_P_00001_LEFT_CC"
 
 
@@ -53,17 +61,36 @@ def test_a_prepared_set_keeps_the_lesion_in_pixels_of_the_film(archive, tmp_path
     assert (tmp_path / "prepared" / "unpacked" / "cbis_ddsm masks.json").is_file()
 
 
-def test_masks_are_read_once_and_again_when_they_change(archive, monkeypatch):
-    read = []
-    monkeypatch.setattr(
-        outlines, "mask_circle", lambda *job: read.append(job) or {"row": 1.0, "column": 2.0, "radius": 3.0}
-    )
-    for _ in range(2):
-        CbisDdsm.find(archive, archive)
-    assert len(read) == 2  # two findings
+def test_circles_are_remembered_and_taken_anew_when_a_file_changes(archive, monkeypatch):
+    def reads():
+        read = []
+        with monkeypatch.context() as here:
+            here.setattr(
+                outlines,
+                "mask_circle",
+                lambda *job: read.append(job) or {"row": 1.0, "column": 2.0, "radius": 3.0},
+            )
+            CbisDdsm.find(archive, archive)
+        return len(read)
+
+    assert [reads(), reads()] == [2, 2]  # two findings; files as new as these may change without a trace
+    monkeypatch.setattr(contents, "_GRAIN", 0)  # as if they were older than the clock's grain
+    assert [reads(), reads()] == [2, 0]
     dicom(archive / f"{WHOLE}_1/1/1/1-2.dcm", 2, **as_mask(slice(0, 4), slice(0, 4)))
-    CbisDdsm.find(archive, archive)
-    assert len(read) == 3
+    assert [reads(), reads()] == [1, 0]
+    for damaged in ("[]", "{", json.dumps(dict.fromkeys(json.loads(memory(archive).read_text()), 3))):
+        memory(archive).write_text(damaged)
+        assert reads() == 2
+
+
+def test_a_reason_is_not_remembered(archive, monkeypatch):
+    """A disk that could not be read may be there again at the next start."""
+    monkeypatch.setattr(contents, "_GRAIN", 0)
+    with monkeypatch.context() as here:
+        here.setattr(outlines, "mask_circle", lambda *job: "cannot be read: Stale file handle")
+        found = {s.file: s for s in CbisDdsm.find(archive, archive)}[f"{WHOLE}/1/1/1-1.dcm"]
+        assert not found.lesions and len(found.warnings) == 2
+    assert {s.file: s for s in CbisDdsm.find(archive, archive)}[f"{WHOLE}/1/1/1-1.dcm"].lesions
 
 
 def test_damaged_masks_cost_nothing_but_themselves(archive):
@@ -81,3 +108,7 @@ def test_what_has_not_two_values_is_no_mask(tmp_path):
     dicom(tmp_path / "mask.dcm", 1, **as_mask(slice(3, 5), slice(6, 9)))
     mask = read_mask((tmp_path / "mask.dcm").read_bytes())
     assert mask.sum() == 6 and mask[3:5, 6:9].all()
+    dicom(
+        tmp_path / "mask.dcm", 1, **as_mask(slice(3, 5), slice(6, 9)), PhotometricInterpretation="MONOCHROME1"
+    )
+    assert np.array_equal(read_mask((tmp_path / "mask.dcm").read_bytes()), ~mask)

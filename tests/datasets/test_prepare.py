@@ -22,12 +22,12 @@ def folder(tmp_path):
     source.mkdir()
     rows = []
     for k in range(6):
-        Image.fromarray(film(k, "left" if k % 2 else "right")).save(source / f"film{k}.png")
+        Image.fromarray(film(k, "L" if k % 2 else "R", height=240)).save(source / f"film{k}.png")
         rows.append(f"film{k}.png,p{k // 2},{int(k < 2)},{'L' if k % 2 else 'R'},CC")
     (source / "broken.png").write_bytes((source / "film0.png").read_bytes()[:300])
     rows += ["broken.png,p9,0,L,CC", "absent.png,p9,0,L,CC", "./film1.png,p0,1,L,CC", "film3.txt,p1,,L,CC"]
     (source / "film3.txt").write_text("no label")
-    Image.fromarray(film(9)).save(source / "unlisted.png")
+    Image.fromarray(film(9, height=240)).save(source / "unlisted.png")
     (source / "table.csv").write_text(TABLE + "\n".join(rows) + "\n")
     return source
 

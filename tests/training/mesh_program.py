@@ -11,8 +11,8 @@ import sys
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import AxisType, Mesh
+from small_network import Small
 
 from mammojax.training import spreading
 from mammojax.training.objectives import Auc, WeightedLogistic
@@ -32,16 +32,6 @@ MAPS = Maps(
     np.ones((SAMPLES, 1, 1), bool),
 )
 MESH = Mesh(np.asarray(jax.devices()).reshape(-1, 1), ("data", "rows"), axis_types=(AxisType.Auto,) * 2)
-
-
-class Small(nnx.Module):
-    def __init__(self):
-        rngs = nnx.Rngs(0)
-        self.first = nnx.Linear(5, 16, rngs=rngs)
-        self.last = nnx.Linear(16, 1, rngs=rngs)
-
-    def __call__(self, maps, tissue=None, progress=1.0):
-        return self.last(nnx.relu(self.first(maps[:, 0, 0])))[:, 0]
 
 
 def trained(objective, mesh):

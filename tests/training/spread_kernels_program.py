@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from flax import nnx
+from small_network import Small
 
 from mammojax.benchmarks.ahead_of_time import sent
 from mammojax.runs import processes, stopping
@@ -39,16 +39,6 @@ OPTIMIZER = Optimizer(
 
 LOSS = {"surrogate": "square", "implementation": "fast"}  # the least to compile
 STORED = Auc(**LOSS)
-
-
-class Small(nnx.Module):
-    def __init__(self):
-        rngs = nnx.Rngs(0)
-        self.first = nnx.Linear(5, 16, rngs=rngs)
-        self.last = nnx.Linear(16, 1, rngs=rngs)
-
-    def __call__(self, maps, tissue=None, progress=1.0):
-        return self.last(nnx.relu(self.first(maps[:, 0, 0])))[:, 0]
 
 
 def batches(steps, size=SIZE):

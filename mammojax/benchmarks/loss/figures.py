@@ -147,9 +147,8 @@ def epoch_figure(times: Mapping[str, Curve], errors: Mapping[str, Curve], title:
 def cells_figure() -> Figure:
     """What a positive sees of the negatives under `fast`: near cells by polynomials, the rest by exp(x) and by lines."""
     width, stretch, shown = 0.5, 16.0, 42.0
-    edges = -6 + stretch * np.arange(
-        -1, 3
-    )  # of the positive's stretch, somewhere in which it lies, and of its neighbours
+    # of the positive's stretch, somewhere in which it lies, and of its neighbours
+    edges = -6 + stretch * np.arange(-1, 3)
     x = np.linspace(-shown, shown, 2001)
     regions = (
         (-shown, edges[0], "#0072B2", "far below", "$e^x$: one running sum,\ndecaying by stretches"),

@@ -123,7 +123,7 @@ def read_mask(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     values = np.flatnonzero(values_present(codes))
     if len(values) != 2:
         raise Rejected(f"no mask: the picture has {len(values)} different values, a mask has two")
-    return codes == values[1]
+    return codes == values[0 if header.PhotometricInterpretation == "MONOCHROME1" else 1]
 
 
 @contextmanager
