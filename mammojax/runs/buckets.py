@@ -137,10 +137,8 @@ def fetched(source: str, folder: Path, *, say: Callable[[str], None], track: Cal
 
 
 def _path(place: str):
-    try:
-        from etils import epath
-    except ImportError:
-        raise UserError(f"{place} needs etils; pip install 'mammojax[buckets]'") from None
+    from etils import epath  # only where a bucket is asked for
+
     return epath.Path(place)
 
 
@@ -206,5 +204,7 @@ def _refused(done: str, place, error: Exception, remedy: str) -> NoReturn:
     """What a client of a bucket raises as one line; each has errors of its own."""
     if isinstance(error, (UserError, _Wrong)):
         raise error
+    if isinstance(error, ImportError):  # the client of this kind of bucket
+        remedy = "pip install 'mammojax[buckets]'"
     what = " ".join(str(error).split())[:200] or type(error).__name__
     raise UserError(f"{place} cannot be {done} ({what}); {remedy}") from error

@@ -167,3 +167,12 @@ def test_nothing_is_worked_on_in_a_bucket(path):
 def test_a_mirror_is_a_bucket():
     with pytest.raises(UserError, match="expected gs://BUCKET"):
         from_mapping({"mirror": "/mnt/results"})
+
+
+def test_a_bucket_whose_client_is_absent_says_what_to_install(tmp_path, monkeypatch):
+    def absent(self, name):
+        raise ImportError("Please install gcsfs")
+
+    monkeypatch.setattr(backend._FileSystemSpecBackend, "_get_filesystem", absent)
+    with pytest.raises(UserError, match=r"gs://films/set .*; pip install 'mammojax\[buckets\]'"):
+        buckets.fetched("gs://films/set", tmp_path, say=print, track=lambda it, **_: it)

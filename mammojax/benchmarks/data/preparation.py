@@ -79,7 +79,7 @@ def _make(folder: Path, files: int, height: int, width: int, seed: int) -> None:
         form = FORMS[k % len(FORMS)]
         body = jpeg_2000(pixels) if form == JPEG2000Lossless else None
         (folder / f"{k}.dcm").write_bytes(dicom(pixels, form, body))
-        rows.append(f"{k}.dcm,{k // 4},{k // 4 % 2},{view.laterality},{view.view}")
+        rows.append(f"{k}.dcm,p{k // 4},{k // 4 % 2},{view.laterality},{view.view}")
     (folder / "table.csv").write_text("\n".join(rows))
 
 
