@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mammojax.datasets.acquisition import acquisition
-from mammojax.datasets.patients import is_placeholder
+from mammojax.datasets.patients import identity, is_placeholder
 from mammojax.datasets.record import Record, Source
 from mammojax.datasets.schema import tissue_share
 from mammojax.errors import UserError
@@ -68,7 +68,7 @@ def crop_file(
         if hashlib.sha256(data).hexdigest() != sha256:
             raise UserError(f"{source.file} was changed while the set was prepared; start again")
         mammogram = read_mammogram(data, source.file, for_processing=for_processing, depth=depth)
-        header = "" if is_placeholder(mammogram.patient) else mammogram.patient
+        header = "" if is_placeholder(mammogram.patient) else identity(mammogram.patient)
         patient = source.patient or header
         if not patient:
             raise Rejected(_NO_PATIENT)

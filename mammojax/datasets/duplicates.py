@@ -9,13 +9,13 @@ from mammojax.datasets.crop import Outcome
 def resolved(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[int, str], list[str]]:
     """(outcomes to keep, number of a file to the reason why it is left out, notes to be said once).
 
-    Files of the same bytes and one patient are one picture: it is kept once, with the largest label. Under several
+    Files of the same decoded pixels and one patient are one picture: it is kept once, with the largest label. Under several
     patients nobody knows whose it is: all are kept, with a warning, and `folds` refuses to part them.
     """
     kept = {o.record.number: o for o in outcomes}
     left_out: dict[int, str] = {}
     shared = contradicting = 0
-    for group in _groups(outcomes, lambda o: o.record.sha256):
+    for group in _groups(outcomes, lambda o: o.acquisition["pixels"]):
         for same in _groups(group, lambda o: o.record.patient):
             best = max(same, key=lambda o: (o.record.label, -o.record.number))
             for other in same:
@@ -37,7 +37,7 @@ def resolved(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[int, str]
             for o in mine:
                 others = ", ".join(str(n) for n in numbers if n != o.record.number)
                 _warn(kept, o, f"the same picture under several patients{labels}: see file {others}")
-    joined = _joined_by_headers(kept)
+    split, joined = _joined_by_headers(kept), _joined_by_table(kept)
     notes = []
     if contradicting:
         notes.append(
@@ -45,9 +45,18 @@ def resolved(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[int, str]
         )
     if shared:
         notes.append(f"{shared} pictures lie under several patients; see the warnings in accounts.csv")
+    if split:
+        notes.append(
+            f"{split} patients of the headers are several in the table; see the warnings in accounts.csv"
+        )
     if joined:
         notes.append(
-            f"{joined} patients of the headers are several in the table; see the warnings in accounts.csv"
+            f"{joined} patients of the table are several in the headers: is its column the patient's?"
+        )
+    patients = {o.record.patient for o in kept.values()}
+    if len(patients) == len(kept) > 2:
+        notes.append(
+            f"each of {len(kept)} pictures is the only one of its patient: is it the patient who is named, and not the picture?"
         )
     return [kept[number] for number in sorted(kept)], left_out, notes
 
@@ -69,6 +78,25 @@ def _joined_by_headers(kept: dict[int, Outcome]) -> int:
                 o,
                 "patient: the table tells this file's patient from that of others with the same header",
             )
+    return len(joined)
+
+
+def _joined_by_table(kept: dict[int, Outcome]) -> int:
+    """Warns where files of one patient by the table are of several by their headers; the number of such patients.
+
+    Headers that name every file another way name files, no patients.
+    """
+    told = [o for o in kept.values() if o.header_patient]
+    if len({o.header_patient for o in told}) == len(told):
+        return 0
+    joined = [
+        group
+        for group in _groups([o for o in told if o.patient_from == "table"], lambda o: o.record.patient)
+        if len({o.header_patient for o in group}) > 1
+    ]
+    for group in joined:
+        for o in group:
+            _warn(kept, o, "patient: the table gives several patients of the headers this file's patient")
     return len(joined)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mammojax.datasets.acquisition import read_acquisitions
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
 from mammojax.runs.files import write_json
@@ -37,21 +38,22 @@ def stratified_folds(patients: np.ndarray, labels: np.ndarray, *, folds: int, se
 
 
 def refuse_shared_pictures(records: RecordSet, fold_of: np.ndarray) -> None:
-    """UserError if files of the same bytes lie in different folds: one would be trained on and the other tested.
+    """UserError if the same decoded picture lies in different folds: it would be trained on and tested.
 
     fold_of: int[n], the fold of every record.
     """
     folds: dict[str, set[int]] = {}
     numbers: dict[str, list[int]] = {}
-    for record, fold in zip(records.records, fold_of):
-        folds.setdefault(record.sha256, set()).add(int(fold))
-        numbers.setdefault(record.sha256, []).append(record.number)
+    films = read_acquisitions(records.directory)
+    for record, film, fold in zip(records.records, films, fold_of, strict=True):
+        folds.setdefault(film.pixels, set()).add(int(fold))
+        numbers.setdefault(film.pixels, []).append(record.number)
     parted = [numbers[digest] for digest in folds if len(folds[digest]) > 1]
     if parted:
         first = " and ".join(map(str, parted[0]))
         raise UserError(
             f"{len(parted)} pictures lie under several patients and in several folds (files {first} of accounts.csv "
-            f"hold the same bytes); remove the wrong files, or give them one patient"
+            f"show the same); remove the wrong files, or give them one patient"
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mammojax.datasets.labels import Dropped, label, worst
+from mammojax.datasets.patients import identity
 from mammojax.datasets.record import Source
 
 
@@ -25,9 +26,23 @@ def entries(sources: Sequence[Source], scheme: str, part: str = "") -> list[Entr
     Names become printable: bytes that are no UTF-8 and control characters are written as `\\xff`.
     """
     rows: dict[str, list[Source]] = {}
-    for source in sources:
+    for source in _identified(sources):
         rows.setdefault(printable(source.file), []).append(source)
     return [_entry(number, file, rows[file], scheme, part) for number, file in enumerate(sorted(rows), 1)]
+
+
+def _identified(sources: Sequence[Source]) -> list[Source]:
+    """The sources with one spelling for each patient, and a warning where the table has several."""
+    written: dict[str, set[str]] = {}
+    for source in filter(lambda source: source.patient, sources):
+        written.setdefault(identity(source.patient), set()).add(source.patient)
+    found = []
+    for source in sources:
+        patient, warnings = identity(source.patient), source.warnings
+        if len(written.get(patient, ())) > 1:
+            warnings += (f"patient: written in {len(written[patient])} ways in the table, taken for one",)
+        found.append(replace(source, patient=patient, warnings=warnings))
+    return found
 
 
 def printable(name: str) -> str:

@@ -1,6 +1,7 @@
-"""Whose picture it is: words that stand for nobody must not join different women."""
+"""Whose picture it is: words that stand for nobody must not join different women, ways to write a name not part one."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 _PLACEHOLDERS = {
@@ -11,10 +12,29 @@ _PLACEHOLDERS = {
 
 
 def is_placeholder(patient: str) -> bool:
-    """Whether an identifier stands for nobody: empty, `removed`, `N/A`, `Anonymous^Patient`, `0`, `000`, `---`, `?`."""
+    """Whether an identifier stands for nobody: empty, `removed`, `N/A`, `Anonymous^Patient`, `0`, `000`, `-1`, `?`."""
+    if re.fullmatch(r"-\s*\d+(\.0*)?", patient.strip()):  # what programs write where a number is missing
+        return True
     plain = re.sub(r"[\W_]+", "", patient.casefold())
     words = [w for w in re.split(r"[\W_]+", patient.casefold()) if w]
     return plain in _PLACEHOLDERS or not plain.strip("0x") or all(w in _PLACEHOLDERS for w in words)
+
+
+def identity(patient: str) -> str:
+    """One spelling of an identifier for all ways that people and spreadsheets write it: letters' case, blanks, forms of
+    Unicode, and of whole numbers the leading zeros and a decimal (`007`, `7`, `7.0`).
+
+    Two women who are taken for one cost a fold its balance; one woman who is taken for two is trained and tested on.
+    """
+    text = "".join(c for c in unicodedata.normalize("NFKC", patient) if unicodedata.category(c) != "Cf")
+    plain = " ".join(text.casefold().split())
+    number = re.fullmatch(r"0*(\d+)(?:\.0*)?", plain)
+    return number[1] if number else plain
+
+
+def shortened(patients: Sequence[str]) -> list[int]:
+    """The positions of long numbers that a spreadsheet has shortened, such as `1.23457E+11`: several women share one."""
+    return [i for i, p in enumerate(patients) if re.fullmatch(r"\d([.,]\d+)?[eE]\+\d+", p.strip())]
 
 
 def placeholders(patients: Sequence[str]) -> list[int]:

@@ -13,10 +13,12 @@ import numpy as np
 
 from mammojax.datasets import accounts
 from mammojax.datasets import samples as sampling
+from mammojax.datasets.acquisition import read_acquisitions
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
 from mammojax.evaluation.calibration import Platt
 from mammojax.experiment import inputs
+from mammojax.experiment.held_out import prepared_of
 from mammojax.experiment.model import OWN, Model
 from mammojax.experiment.predictions import described, write_predictions
 from mammojax.experiment.split import Split
@@ -50,7 +52,7 @@ def external(
     in units of the training folds, as they are in the models; "own": of this set's tissue cells, all of its records,
     without labels. like: of a run that was trained on several sets, the one in whose units
     ("train") this one comes. weights: file of the scanning network, "" for where it was in training.
-    Raises UserError for what a user can mend.
+    Raises UserError for what a user can mend, and where pictures of the set are among those that the run was trained on.
     """
     run = Path(run)
     if like and standardise == "own":
@@ -74,6 +76,7 @@ def external(
         f"{records.name} ({records.scheme}): {len(records)} images of {len(set(records.patients))} patients, "
         f"{int(records.labels.sum())} positive" + ("" if both else "; no AUC without both classes")
     )
+    _refuse_trained_on(run, table, records, say)
     made_from = {"prepared": records.directory.name, "standardise": standardise}
     if like:
         made_from["like"] = like
@@ -104,6 +107,25 @@ def external(
     write_json(directory / FACTS_FILE, facts)
     write_table(Table(directory, entries, titles, colours, proposed, to_mapping(on)))
     return directory
+
+
+def _refuse_trained_on(run: Path, table: Table, records: RecordSet, say: Callable) -> None:
+    """UserError if the networks have seen pictures of this set in training, by the decoded pixels of both."""
+    folder = Path(table.config["data"]["prepared"] or run / "prepared")
+    trained = prepared_of(folder, table.folders(table.proposed)[0])
+    if trained is None:
+        say(
+            f"the films that the run was trained on are not in {folder} any more: whether some are tested on is not known"
+        )
+        return
+    known = {film.pixels for film in read_acquisitions(trained.directory)}
+    seen = sum(film.pixels in known for film in read_acquisitions(records.directory))
+    if seen:
+        raise UserError(
+            f"{seen} of {len(records)} pictures of {records.name} are among those that the run was trained on, so that a "
+            "test on them says nothing of new ones; give another set, or the part of this one that was not trained on "
+            "(config.data.split)"
+        )
 
 
 def _as_trained(run: Path, on: Settings, models: dict[str, Model]) -> Settings:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.special import expit
 
-from mammojax.datasets.patients import is_placeholder
+from mammojax.datasets.patients import identity, is_placeholder
 from mammojax.datasets.samples import Samples
 from mammojax.datasets.samples import other_view as other_views
 from mammojax.datasets.samples import partner as partners
@@ -219,7 +219,11 @@ def _keep(work: Path, digest: str, model: Model, found) -> None:
 def exam_of(patient: str) -> str:
     """What joins the films of one exam, and is not written to the table: 16 hex digits of a patient's identifier, "" for
     words that stand for nobody, as in preparation: they must not join different women."""
-    return "" if is_placeholder(patient) else hashlib.sha256(patient.encode()).hexdigest()[:16]
+    return (
+        ""
+        if is_placeholder(patient)
+        else hashlib.sha256(identity(patient).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    )
 
 
 def _scale(model: Model, rows: int) -> list[str]:

@@ -42,3 +42,14 @@ def test_names_become_printable_and_stay_apart():
     second = Source(file=printable(raw), path=Path("other"), patient="p", facts=facts_of("1"))
     (entry,) = entries([first, second], "label")
     assert entry.rejected and "two files have this name" in entry.verdict.reason
+
+
+def test_one_patient_written_in_several_ways_is_one_and_said():
+    found = entries(
+        [row("a.png", patient="007"), row("b.png", patient="7.0"), row("c.png", patient="8")], "label"
+    )
+    assert [e.source.patient for e in found] == ["7", "7", "8"]
+    said = "patient: written in 2 ways in the table, taken for one"
+    assert [said in e.source.warnings for e in found] == [True, True, False]
+    (entry,) = entries([row("a.png", patient="007"), row("a.png", patient="7")], "label")
+    assert not entry.rejected

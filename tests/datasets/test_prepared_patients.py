@@ -38,7 +38,7 @@ def test_the_same_picture_under_two_patients_is_reported_and_refused_across_fold
     prepared(tmp_path / "source", say=lines.append)  # said each time
     assert any("1 pictures lie under several patients" in line for line in lines)
     refuse_shared_pictures(records, np.asarray([0, 0, 1]))
-    with pytest.raises(UserError, match=r"in several folds \(files 1 and 2 of accounts.csv"):
+    with pytest.raises(UserError, match=r"in several folds \(files 1 and 2 of accounts.csv show the same"):
         refuse_shared_pictures(records, np.asarray([0, 1, 1]))
     assert not (tmp_path / "folds.json").exists()
 
@@ -53,8 +53,7 @@ def phantom():
 def dicom(path, patient: str, seed: int):
     from mammojax.phantom.dicom import write_phantom_dicom
 
-    pixels = phantom().pixels.copy()
-    pixels[0, 0] += seed  # another picture
+    pixels = np.roll(phantom().pixels, seed, axis=0)  # another picture
     write_phantom_dicom(dataclasses.replace(phantom(), pixels=pixels), path, seed=0, patient=seed)
     ds = pydicom.dcmread(path)
     ds.PatientID = patient
@@ -97,3 +96,42 @@ def test_depth_is_one_for_the_set_found_from_all_its_files_or_stated(tmp_path):
     assert stated.directory != records.directory
     short = prepared(source, depth=10)  # two hold larger values
     assert [r.record for r in short.records] == ["a.png", "d.png"]
+
+
+def test_one_patient_of_the_table_with_several_in_the_headers_is_reported(tmp_path):
+    source = little(tmp_path, [f"{k}.dcm,{'t' if k < 3 else 'u'},{k % 2},," for k in range(4)], {})
+    for k, patient in enumerate(["W1", "W1", "W2", "W3"]):
+        dicom(source / f"{k}.dcm", patient, k)
+    lines = []
+    ledger = ledger_of(prepared(source, say=lines.append))
+    assert any("1 patients of the table are several in the headers" in line for line in lines)
+    warned = {
+        name for name, a in ledger.items() if any("several patients of the headers" in w for w in a.warnings)
+    }
+    assert warned == {"0.dcm", "1.dcm", "2.dcm"}
+
+
+def test_the_same_picture_in_files_of_other_bytes_is_the_same_picture(tmp_path):
+    source = little(tmp_path, ["a.png,p0,0,L,CC", "b.png,p1,1,L,CC", "c.png,p0,1,R,CC"], {"a.png": 0})
+    for name in "bc":
+        Image.open(source / "a.png").save(source / f"{name}.png", compress_level=ord(name) - ord("a"))
+    lines = []
+    records = prepared(source, say=lines.append)
+    assert len({r.sha256 for r in records.records}) == len(records) == 2
+    assert [(r.record, r.label) for r in records.records] == [("b.png", 1), ("c.png", 1)]
+    assert any("1 pictures lie under several patients" in line for line in lines)
+    assert any("each of 2 pictures" in line for line in lines) is False  # of two nobody can say
+    with pytest.raises(UserError, match="files 2 and 3 of accounts.csv show the same"):
+        refuse_shared_pictures(records, np.asarray([0, 1]))
+
+
+def test_pictures_that_are_each_the_only_one_of_a_patient_are_asked_about(tmp_path):
+    lines = []
+    prepared(little(tmp_path, [f"{k}.png,i{k},{k % 2},," for k in range(3)]), say=lines.append)
+    assert any("each of 3 pictures is the only one of its patient" in line for line in lines)
+
+
+def test_shortened_numbers_in_the_patients_column_are_refused(tmp_path):
+    source = little(tmp_path, ["a.png,1.23457E+11,1,,", "b.png,1.23457E+11,0,,"])
+    with pytest.raises(UserError, match="a spreadsheet has shortened, for 2 of 2 pictures"):
+        prepared(source)

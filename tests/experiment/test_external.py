@@ -90,3 +90,10 @@ def test_what_cannot_be_tested_is_one_line(own_run, other):
         external(own_run.directory, other, arms=["absent"], say=lambda line: None)
     with pytest.raises(UserError, match="holds no finished cross-validation"):
         external(Path(other.run), other, say=lambda line: None)
+
+
+def test_films_that_the_run_was_trained_on_are_no_test(own_run):
+    with pytest.raises(
+        UserError, match="32 of 32 pictures of phantom are among those that the run was trained on"
+    ):
+        external(own_run.directory, own_run.settings, arms=["cells_bce"], say=lambda line: None)

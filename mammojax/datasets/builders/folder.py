@@ -10,7 +10,7 @@ from pathlib import Path
 from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import facts_of
 from mammojax.datasets.listing import printable
-from mammojax.datasets.patients import placeholders
+from mammojax.datasets.patients import placeholders, shortened
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import Row, Table, find_table, read_table
 from mammojax.errors import UserError
@@ -206,7 +206,13 @@ def _kept(file: Path, table: Table, split: str, keep_split: str) -> list[Row]:
 def _refuse_nobody(file: Path, column: str, found: list[Source]) -> None:
     """UserError if pictures have no patient, or a word that stands for nobody: it would join different women."""
     there = [source for source in found if not source.missing]
-    nobody = placeholders([source.patient for source in there])
+    patients = [source.patient for source in there]
+    if short := shortened(patients):
+        raise UserError(
+            f"the column {column} of {file} has numbers that a spreadsheet has shortened, for {len(short)} of "
+            f"{len(there)} pictures (as 1.2E+11): different women become one; export the column as text"
+        )
+    nobody = placeholders(patients)
     if nobody:
         words = Counter(there[i].patient or "empty" for i in nobody).most_common(3)
         raise UserError(
