@@ -34,6 +34,8 @@ _BENIGN = {"malignant": False, "abnormal": True, "label": 0}  # a finding, but n
 _NORMAL = {"malignant": False, "abnormal": False, "label": 0}
 _ABNORMAL = {"malignant": None, "abnormal": True, "label": 1}  # a finding of which more is not said
 
+UNLABELLED = "unlabelled breast"  # the word for what a table does not list, though its patient is
+
 WORDS: dict[
     str, dict
 ] = {  # what a word of a label column means under each scheme; see `_plain` for spellings
@@ -41,7 +43,7 @@ WORDS: dict[
     **dict.fromkeys(("benign", "b", "benign without callback", "benigno", "benigna"), _BENIGN),
     **dict.fromkeys(("normal", "norm", "n", "healthy", "no finding", "no findings"), _NORMAL),
     **dict.fromkeys(("abnormal", "suspicious", "finding"), _ABNORMAL),
-    "unlabelled breast": {"malignant": None, "abnormal": None, "label": None},  # see the builder of CMMD
+    UNLABELLED: {"malignant": None, "abnormal": None, "label": None},  # see the builder of CMMD
     # ready-made labels: whoever wrote them says of what
     **dict.fromkeys(("1", "true", "t", "yes", "y", "positive", "pos"), _MALIGNANT),
     **dict.fromkeys(("0", "false", "f", "no", "negative", "neg"), _NORMAL),
@@ -56,9 +58,21 @@ def facts_of(word: str, birads: str = "") -> Facts:
 def _plain(word: str) -> str:
     """`BENIGN_WITHOUT_CALLBACK` as "benign without callback", `1.00` as "1"; a sign stays one."""
     plain = word.strip().casefold()
-    if re.fullmatch(r"[01](\.0*)?", plain):
+    if re.fullmatch(r"[01]([.,]0*)?", plain):
         return plain[0]
     return " ".join(re.split(r"(?:\s|_|(?<=\w)-(?=\w))+", plain)).strip()
+
+
+def numbered_classes(listed: Sequence[Facts]) -> str:
+    """What to say where a label column counts classes, such as 0, 1 and 2: only 0 and 1 are labels. "" where it does not."""
+    words = [_plain(facts.word) for facts in listed]
+    others = [word for word in words if re.fullmatch(r"\d{1,3}([.,]0*)?", word) and word not in ("0", "1")]
+    if not others or not {"0", "1"} & set(words):
+        return ""
+    return (
+        f"the column of labels has other numbers than 0 and 1 for {len(others)} pictures, which are dropped, while 1 counts as "
+        "positive: if its numbers are classes, write words such as normal, benign and malignant"
+    )
 
 
 def worst(listed: Sequence[Facts]) -> Facts:
@@ -87,7 +101,7 @@ def _worst_value(values: list):
 
 
 _GRADE = re.compile(
-    r"(?:bi-?\s?rads[\s:_-]*)?(?:(?:category|cat\.?)\s*)?([0-6])(?:\.0*)?\s*([abc])?", re.IGNORECASE
+    r"(?:bi-?\s?rads[\s:_-]*)?(?:(?:category|cat\.?)\s*)?([0-6])(?:[.,]0*)?\s*([abc])?", re.IGNORECASE
 )
 
 
@@ -139,8 +153,8 @@ def _from(field: str) -> Callable[[Facts], int | Dropped]:
     return scheme
 
 
-def _unlabelled_negative(facts: Facts) -> int:
-    return int(bool(facts.malignant))
+def _unlabelled_negative(facts: Facts) -> int | Dropped:
+    return 0 if _plain(facts.word) == UNLABELLED else _from("malignant")(facts)
 
 
 SCHEMES: dict[str, Callable[[Facts], int | Dropped]] = {

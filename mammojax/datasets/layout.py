@@ -3,6 +3,7 @@
 import functools
 import os
 import posixpath
+import re
 import tarfile
 import zipfile
 import zlib
@@ -108,10 +109,28 @@ def _members(archive: Path) -> Iterator[Iterable[tuple[str, int, Callable[[], IO
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """The path of every file below a folder, relative to it; hidden ones are left out."""
+    """The path of every file below a folder, relative to it; hidden ones are left out.
+
+    Links to folders elsewhere are followed, each folder once; links to folders below or above this one are not.
+    """
     root = os.path.join(folder, "")
-    for parent, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    home, elsewhere = os.path.realpath(root), set()
+
+    def leads_on(path: str) -> bool:
+        if not os.path.islink(path):
+            return True
+        target = os.path.realpath(path)
+        inside = any(os.path.commonpath((target, home)) == known for known in (target, home))
+        new = not inside and target not in elsewhere
+        elsewhere.add(target)
+        return new
+
+    for parent, folders, files in os.walk(root, followlinks=True):
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if not name.startswith(".") and leads_on(os.path.join(parent, name))
+        ]
         below = parent[len(root) :].replace(os.sep, "/").rstrip("/")
         prefix = f"{below}/" if below else ""
         for name in sorted(files):
@@ -130,6 +149,32 @@ def stem(name: str) -> str:
     while last.lower().endswith(IMAGE_SUFFIXES):
         last = last.rpartition(".")[0]
     return last
+
+
+def plain(identifier: str) -> str:
+    """What the identifier of an image is compared by: tables and copies change letters' case, spreadsheets add a decimal."""
+    number = re.fullmatch(r"(\d+)\.0*", identifier.strip())
+    return number[1] if number else identifier.strip().casefold()
+
+
+class ByImage:
+    """Files by the identifier of the image that they show, as rows of a table ask for them, several rows of one image too."""
+
+    def __init__(self, identified: Iterable[tuple[str, str]]):
+        """identified: (identifier, file) of every picture."""
+        self._files: dict[str, list[str]] = {}
+        self._asked: set[str] = set()
+        for identifier, file in identified:
+            self._files.setdefault(plain(identifier), []).append(file)
+
+    def files(self, identifier: str) -> list[str]:
+        """Those of an image, the best first; none if there are none."""
+        self._asked.add(plain(identifier))
+        return best_first(self._files.get(plain(identifier), ()))
+
+    def unlisted(self) -> list[str]:
+        """Those of images that no row has asked for."""
+        return [file for image, files in self._files.items() if image not in self._asked for file in files]
 
 
 def best_first(names: Iterable[str]) -> list[str]:

@@ -20,7 +20,7 @@ from mammojax.datasets.builders import BUILDERS
 from mammojax.datasets.contents import Contents
 from mammojax.datasets.crop import crop_file, note_crash, outcome_path, read_outcome
 from mammojax.datasets.duplicates import resolved
-from mammojax.datasets.labels import Dropped, chosen_scheme, label
+from mammojax.datasets.labels import Dropped, chosen_scheme, label, numbered_classes
 from mammojax.datasets.layout import files_below
 from mammojax.datasets.listing import Entry, entries
 from mammojax.datasets.pack import DRAWN, pack
@@ -169,6 +169,10 @@ def prepare(
         used, left_out, notes = resolved(read)
         rejected = {e.number: o.reason for e, o in zip(wanted, outcomes) if not o.record}
         pack(builder, name, used, folder, work, scheme=scheme, depth=bits, track=track)
+        if not scheme.startswith("birads") and (
+            note := numbered_classes([e.source.facts for e in described])
+        ):
+            notes.append(note)
         if len(used) > DRAWN:
             notes.append(f"contact sheets show {DRAWN} of {len(used)} films, at equal distances by name")
         ledger = [_account(entry, rejected, left_out, {o.record.number: o for o in used}) for entry in files]

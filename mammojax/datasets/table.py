@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def find_table(folder: Path, name: str) -> Path:
 
 
 def read_table(path: Path) -> Table:
-    """The table in a CSV. Fields are parted by the one of `, ; tab |` that parts the first line most, and stripped.
+    """The table in a CSV. Fields are parted by the one of `, ; tab |` that parts the first row most, and stripped.
 
     UTF-8 with or without mark, UTF-16 with mark, else Windows-1252 (or, with bytes that it has not, Latin-1).
     Raises UserError, one line that names the line, for a file that is no such table: nothing is read by halves.
@@ -83,17 +84,13 @@ def read_table(path: Path) -> Table:
     separator, skipped = "", 0
     if lines and lines[0].strip().lower().startswith("sep=") and len(lines[0].strip()) == 5:
         separator, skipped, lines = lines[0].strip()[4], 1, lines[1:]  # as Excel writes it
-    first = next((line for line in lines if line.strip()), "")
-    try:
-        separator = separator or max(_SEPARATORS, key=lambda s: len(next(csv.reader([first], delimiter=s))))
-    except csv.Error as error:
-        raise UserError(f"{path} is no readable CSV in its first line ({error}); save it as CSV") from None
+    separator = separator or max(_SEPARATORS, key=lambda s: _width(lines, s))
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     columns: tuple[str, ...] = ()
     rows = []
     try:
         for fields in reader:
-            fields = [field.strip() for field in fields]
+            fields = [_cell(field) for field in fields]
             if not any(fields):
                 continue
             if not columns:
@@ -109,6 +106,22 @@ def read_table(path: Path) -> Table:
             "look for a quotation mark that is not closed"
         ) from None
     return Table(tuple(c for c in columns if c), tuple(rows), encoding)
+
+
+def _width(lines: list[str], separator: str) -> int:
+    """Fields of the first row that is not empty, which may go over several lines; 0 where it cannot be read so."""
+    try:
+        rows = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+        return next((len(fields) for fields in rows if any(map(str.strip, fields))), 0)
+    except csv.Error:
+        return 0
+
+
+def _cell(field: str) -> str:
+    """A field without blanks around it, and without the `="007"` by which spreadsheets are told that it is text."""
+    text = field.strip()
+    match = re.fullmatch(r'="([^"]*)"', text)
+    return match[1].strip() if match else text
 
 
 def _columns(path: Path, fields: list[str]) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from distributions import dicom, touch
 from mammojax.datasets import accounts
 from mammojax.datasets.builders import cmmd
 from mammojax.datasets.builders.cmmd import Cmmd
+from mammojax.datasets.labels import Dropped
+from mammojax.datasets.listing import entries
 from mammojax.datasets.prepare import prepare
 from mammojax.datasets.workbook import read_workbook
 from mammojax.errors import UserError
@@ -111,3 +113,12 @@ def test_a_workbook_that_is_none_is_one_line(tmp_path):
         path.write_bytes(data)
         with pytest.raises(UserError, match="is no readable workbook"):
             read_workbook(path)
+
+
+def test_a_breast_in_two_rows_takes_the_worst_and_an_unclear_side_leaves_no_breast_unlabelled(collection):
+    table = collection / "CMMD_clinicaldata_revision.csv"
+    rows = "d1-0001,R,44,2,mass,Malignant,\nD1-0001,R,44,2,mass,Benign,\nD2-0002,?,50,4,both,Malignant,\n"
+    table.write_text(TABLE + rows)
+    listed = entries(Cmmd.find(collection, collection), "unlabelled_negative")
+    assert [e.verdict for e in listed if e.source.file.startswith("D1-0001/0")] == [1, 1]
+    assert all(isinstance(e.verdict, Dropped) for e in listed if e.source.file.startswith("D2-0002"))

@@ -6,6 +6,8 @@ import pytest
 from small_films import OPTIONS
 
 from mammojax.datasets.builders.folder import Folder
+from mammojax.datasets.labels import Dropped
+from mammojax.datasets.listing import entries
 from mammojax.errors import UserError
 
 
@@ -203,3 +205,36 @@ def test_names_in_other_unicode_forms_and_encodings_and_with_dots_are_found(tmp_
 def test_a_name_too_long_for_any_file_is_one_that_is_absent(tmp_path):
     (found,) = find(folder_of(tmp_path, f"path,patient,label\n{'a' * 5000},7,1\n", ()))
     assert found.missing == "listed in the CSV, but the file is absent"
+
+
+def test_names_in_other_letters_and_with_a_spreadsheets_decimal_are_found(tmp_path):
+    table = "path,patient,label\nA.PNG,7,1\nsub/B.dcm,8,0\n12.0,9,1\n"
+    found = find(folder_of(tmp_path, table, ("a.png", "Sub/b.DCM", "12.png")))
+    assert [(s.file, s.missing) for s in found] == [("a.png", ""), ("Sub/b.DCM", ""), ("12.png", "")]
+
+
+def test_a_number_that_may_have_lost_its_leading_zeros_takes_no_picture(tmp_path):
+    table = "path,patient,label\n12,7,1\n13,8,0\n14,9,0\n"
+    found = find(folder_of(tmp_path, table, ("12.png", "0012.png", "0013.png", "14.png")))
+    assert [bool(s.missing) for s in found[:3]] == [True, True, False]
+    assert "0013.png differs by leading zeros" in found[1].missing
+
+
+def test_a_picture_in_rows_of_two_splits_takes_the_worst_and_the_others_are_left_out(tmp_path):
+    table = "path,patient,label,split\na.png,7,0,train\na.png,7,1,test\nsub/b.dcm,8,1,test\n"
+    found = find(folder_of(tmp_path, table), keep_split="train")
+    listed = {e.source.file: e.verdict for e in entries(found, "label")}
+    assert listed == {"a.png": 1, "sub/b.dcm": Dropped("outside the split train of the table")}
+
+
+def test_linked_folders_are_looked_into_once(tmp_path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "set"
+    (elsewhere / "deep").mkdir(parents=True)
+    (elsewhere / "deep" / "c.png").write_bytes(b"x")
+    folder_of(folder, "path,patient,label\nin/b.png,7,1\nc,8,0\n", ("real/b.png",))
+    for link, target in (("in", folder / "real"), ("out", elsewhere), ("zout", elsewhere), ("loop", folder), ("up", tmp_path)):  # fmt: skip
+        (folder / link).symlink_to(target)
+    assert [(s.file, s.missing, s.facts is None) for s in find(folder)] == [
+        ("in/b.png", "", False),
+        ("out/deep/c.png", "", False),
+    ]

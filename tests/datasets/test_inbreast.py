@@ -156,3 +156,13 @@ def test_the_development_part_is_read_as_a_folder_with_its_own_table_is(shared, 
     found = Inbreast.find(source, tmp_path)
     assert found == Folder.find(source, tmp_path, **columns) and len(found) == 283
     assert len({s.patient for s in found}) == 73
+
+
+def test_an_image_in_two_rows_takes_the_worst_and_a_row_of_no_image_is_accounted_for(release):
+    with (release / "INbreast.csv").open("a", newline="") as file:
+        file.write(
+            "removed;removed;R;CC;201001;20586908.0;2;6\r\nremoved;removed;R;CC;201001;2,0586908E7;2;6\r\n"
+        )
+    listed = {e.source.file: e for e in entries(Inbreast.find(release, release), "birads_4_vs_2")}
+    assert [e.verdict for file, e in listed.items() if "/20586908_" in file] == [1]
+    assert [e.rejected for file, e in listed.items() if file.startswith("INbreast.csv, line")] == [True]

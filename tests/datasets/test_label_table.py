@@ -76,3 +76,13 @@ def test_what_is_no_table_is_one_line_that_says_where(tmp_path, data, says):
 
 def test_an_empty_file_is_a_table_without_columns(tmp_path):
     assert table_of(tmp_path, b"").columns == () and table_of(tmp_path, b"\n\n").rows == ()
+
+
+def test_a_column_whose_name_goes_over_two_lines_does_not_hide_the_separator(tmp_path):
+    table = table_of(tmp_path, b'"Patient,\nid";"path";label\n7;a.png;1\n')
+    assert table.columns == ("Patient,\nid", "path", "label") and len(table.rows) == 1
+
+
+def test_numbers_that_are_told_to_be_text_are_that_text(tmp_path):
+    table = table_of(tmp_path, b'path,patient\na.png,="007"\nb.png,"=""007"""\nc.png,="a"b\n')
+    assert [row.values["patient"] for row in table.rows] == ["007", "007", '="a"b']

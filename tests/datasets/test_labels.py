@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from mammojax.datasets.labels import Dropped, Facts, chosen_scheme, facts_of, label, worst
+from mammojax.datasets.labels import Dropped, Facts, chosen_scheme, facts_of, label, numbered_classes, worst
 from mammojax.datasets.table import read_table
 from mammojax.errors import UserError
 
@@ -123,3 +123,22 @@ def test_the_papers_scheme_gives_the_published_counts_on_the_inbreast_table(shar
         grades = [row["Bi-Rads"] for row in csv.DictReader(file, delimiter=";")]
     verdicts = [label(Facts(birads=g), "birads_4_vs_2") for g in grades]
     assert (verdicts.count(1), verdicts.count(0), verdicts.count(Dropped("BI-RADS 3"))) == (100, 287, 23)
+
+
+def test_decimal_commas_are_decimals():
+    assert [label(facts_of(word), "label") for word in ("1,0", "0,00")] == [1, 0]
+    assert [label(Facts(birads=grade), "birads_4_vs_2") for grade in ("4,0", "2,0")] == [1, 0]
+
+
+def test_what_is_not_understood_is_no_unlabelled_breast():
+    assert label(facts_of("unlabelled breast"), "unlabelled_negative") == 0
+    for word in ("Malignent", ""):
+        assert isinstance(label(facts_of(word), "unlabelled_negative"), Dropped)
+
+
+def test_labels_that_count_classes_are_asked_about():
+    def said(*words):
+        return numbered_classes([facts_of(word) for word in words])
+
+    assert "for 2 pictures" in said("0", "1", "2", "3.0")
+    assert not said("0", "1", "1.0", "maybe") and not said("2", "3") and not said("benign", "malignant")

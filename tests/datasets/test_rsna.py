@@ -4,6 +4,7 @@ import pytest
 from distributions import dicom, picture, touch
 
 from mammojax.datasets.builders.rsna import Rsna
+from mammojax.datasets.listing import entries
 from mammojax.datasets.prepare import prepare
 from mammojax.errors import UserError
 
@@ -60,3 +61,15 @@ def test_a_folder_without_labels_is_refused(competition):
     (competition / "train.csv").unlink()
     with pytest.raises(UserError, match="is not the RSNA set: train.csv is absent"):
         Rsna.find(competition, competition)
+
+
+def test_an_image_in_two_rows_takes_the_worst_and_a_spreadsheets_decimals_do_not_matter(competition):
+    text = (
+        TABLE.replace("10006,462822612,", "10006.0,462822612.0,", 1)
+        + "2,10006,462822612,L,CC,61.0,1,1,1,,0,,29,False\n"
+    )
+    (competition / "train.csv").rename(competition / "Train.csv")
+    (competition / "Train.csv").write_text(text)
+    listed = {e.source.file[-13:-4]: e for e in entries(Rsna.find(competition, competition), "malignant")}
+    assert listed["462822612"].verdict == 1 and len(listed) == 4
+    assert len({e.source.patient for e in listed.values()}) == 2

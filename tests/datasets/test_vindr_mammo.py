@@ -7,6 +7,7 @@ from distributions import dicom, picture, touch
 
 from mammojax.datasets import accounts
 from mammojax.datasets.builders.vindr_mammo import VindrMammo
+from mammojax.datasets.listing import entries
 from mammojax.datasets.prepare import prepare
 from mammojax.errors import UserError
 
@@ -90,3 +91,12 @@ def test_copies_by_image_absent_files_and_other_folders(release, tmp_path):
     (copy / "breast-level_annotations.csv").write_text("study_id,split\n1,training\n")
     with pytest.raises(UserError, match="has the columns study_id, split; expected study_id, image_id"):
         VindrMammo.find(copy, copy)
+
+
+def test_an_image_in_two_rows_takes_the_worst_whatever_its_letters(release):
+    table = release / "breast-level_annotations.csv"
+    table.write_text(table.read_text() + "s1,x,I3,R,CC,48,32,BI-RADS 5,DENSITY C,training\n")
+    listed = {
+        e.source.file[-8:-6]: e.verdict for e in entries(VindrMammo.find(release, release), "birads_4_vs_2")
+    }
+    assert listed["i3"] == 1 and len(listed) == len(IMAGES)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mammojax.datasets.builder import MammogramBuilder
-from mammojax.datasets.labels import facts_of
+from mammojax.datasets.labels import UNLABELLED, Facts, facts_of, worst
 from mammojax.datasets.layout import copy_note, files_below, opened, pictures
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import Table, read_table
@@ -14,9 +14,8 @@ from mammojax.errors import UserError
 from mammojax.images.reading.peek import peek
 from mammojax.images.views import side_of
 
-_PATIENT = re.compile(r"(?<![A-Za-z0-9])D[12]-\d{4}(?!\d)")
+_PATIENT = re.compile(r"(?<![A-Za-z0-9])D[12]-\d{4}(?!\d)", re.IGNORECASE)
 _COLUMNS = ("ID1", "LeftRight", "classification")
-UNLABELLED = "unlabelled breast"  # a word of `labels.WORDS`
 
 
 class Cmmd(MammogramBuilder):
@@ -46,22 +45,25 @@ class Cmmd(MammogramBuilder):
         source = opened(source, workspace, say=say)
         names = list(files_below(source))
         listed_in, table = _table(source, names)
-        labels: dict[tuple[str, str], str] = {}
+        rows: dict[tuple[str, str], list[Facts]] = {}
         for row in table.rows:
             patient, side, word = (row.values[column] for column in _COLUMNS)
-            labels[patient.upper(), side_of(side)] = word
+            rows.setdefault((patient.upper(), side_of(side)), []).append(facts_of(word))
+        labels = {breast: worst(facts) for breast, facts in rows.items()}
         patients = {patient for patient, _ in labels}
         found, seen = [], set()
         films = pictures(source, names)
         for name in track(films, total=len(films), description="reading sides"):
             match = _PATIENT.search(name)
-            patient = match[0] if match else ""
+            patient = match[0].upper() if match else ""
             if patient not in patients:
                 found.append(Source(name, source / name, "", None))
                 continue
             told = peek(source / name)
             seen.add((patient, told.laterality))
-            word = labels.get((patient, told.laterality), UNLABELLED)
+            unlisted = (
+                "" if (patient, "") in labels else UNLABELLED
+            )  # a row whose side is not understood may mean it
             found.append(
                 Source(
                     file=name,
@@ -69,7 +71,7 @@ class Cmmd(MammogramBuilder):
                     patient=patient,
                     laterality=told.laterality,
                     view=told.view,
-                    facts=facts_of(word),
+                    facts=labels.get((patient, told.laterality), facts_of(unlisted)),
                     missing=""
                     if told.laterality
                     else "it does not tell its side, which labels are listed by",
@@ -81,19 +83,18 @@ class Cmmd(MammogramBuilder):
                 f"{patient}/{side}",
                 f"listed in {listed_in}, but no image of it is there",
             )
-            word = labels[patient, side]
-            found.append(Source(name, source / name, patient, facts_of(word), missing=missing))
+            found.append(Source(name, source / name, patient, labels[patient, side], missing=missing))
         return found
 
 
 def _table(source: Path, names: list[str]) -> tuple[str, Table]:
     """(name, clinical table); a copy of it as CSV counts too."""
-    tables = [n for n in names if re.search(r"CMMD_clinicaldata[^/]*\.(xlsx|csv)$", n)]
+    tables = [n for n in names if re.search(r"CMMD_clinicaldata[^/]*\.(xlsx|csv)$", n, re.IGNORECASE)]
     if not tables:
         raise UserError(f"{source} is not CMMD: CMMD_clinicaldata_revision.xlsx is absent; {Cmmd.HOW}")
     name = min(tables, key=lambda n: (n.count("/"), n))
     path = source / name
-    table = read_workbook(path) if name.endswith(".xlsx") else read_table(path)
+    table = read_workbook(path) if name.lower().endswith(".xlsx") else read_table(path)
     if not set(_COLUMNS) <= set(table.columns):
         raise UserError(
             f"{path} has the columns {', '.join(table.columns[:20])}; expected {', '.join(_COLUMNS)}; download it again"

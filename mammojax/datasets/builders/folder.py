@@ -1,20 +1,22 @@
 """A folder of pictures and a CSV, the form of the paper's private IMG set; any column can be mapped."""
 
+import dataclasses
+import functools
 import os
 import posixpath
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import facts_of
+from mammojax.datasets.layout import files_below, pictures, plain, stem
 from mammojax.datasets.listing import printable
-from mammojax.datasets.patients import placeholders, shortened
+from mammojax.datasets.patients import identity, placeholders, shortened
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import Row, Table, find_table, read_table
 from mammojax.errors import UserError
-from mammojax.images.reading.any_file import is_image_file
 from mammojax.images.views import VIEWS, from_words, side_of
 
 HEADER = "header"  # as the name of the patient's column: every patient is taken from the files' headers
@@ -69,7 +71,7 @@ class Folder(MammogramBuilder):
 
         csv: name of the CSV in the folder, "" to take the only one. path ... split: names of its columns; those of
         side, view and split may be absent, and one of label and birads. patient: `HEADER` takes the headers' patients.
-        keep_split: if set, only rows with this value in the split column are listed.
+        keep_split: if set, pictures that no row has with this value in the split column are left out.
         """
         if not source.is_dir():
             raise UserError(f"{source} is not a folder; {Folder.HOW}")
@@ -87,16 +89,24 @@ class Folder(MammogramBuilder):
                 f"{_no_columns(file, table, asked)}. Patients are taken from the headers with "
                 f"data.folder.patient={HEADER}"
             )
-        rows = _kept(file, table, split, keep_split)
-        pictures = _Pictures(source, table.encoding)
-        found = [_source(row, columns, file, pictures) for row in rows]
+        kept = _kept(file, table, split, keep_split)
+        films = _Pictures(source, table.encoding)
+        found = [_source(row, columns, file, films) for row in table.rows]
+        inside = {source.file for source, keep in zip(found, kept) if keep}
+        found = [
+            one
+            if one.file in inside  # all that the table says of it counts
+            else dataclasses.replace(one, facts=None, left_out=f"outside the split {keep_split} of the table")
+            for one in found
+        ]
         if columns["patient"]:
             _refuse_nobody(file, columns["patient"], found)
-        listed = {pictures.find(row.values[columns["path"]])[0] for row in table.rows}
-        for other in pictures.all():
-            name = other.relative_to(source).as_posix()
-            if name not in listed:
-                found.append(Source(file=name, path=other, patient="", facts=None))
+        listed = {films.place(one.file) for one in found}
+        found += [
+            Source(file=name, path=source / name, patient="", facts=None)
+            for name in films.all
+            if films.place(name) not in listed
+        ]
         return found
 
 
@@ -127,8 +137,12 @@ def _source(row: Row, columns: dict[str, str], table: Path, pictures: "_Pictures
 
 def _view_of(text: str) -> str:
     """The view that a cell of a view's column names, one of `VIEWS`, "" if it names none or is not understood."""
-    plain = "".join(filter(str.isalpha, text.casefold()))
-    return plain.upper() if plain.upper() in VIEWS else _VIEWS_IN_WORDS.get(plain, "") or from_words(text)[1]
+    letters = "".join(filter(str.isalpha, text.casefold()))
+    return (
+        letters.upper()
+        if letters.upper() in VIEWS
+        else _VIEWS_IN_WORDS.get(letters, "") or from_words(text)[1]
+    )
 
 
 class _Pictures:
@@ -136,13 +150,12 @@ class _Pictures:
 
     def __init__(self, root: Path, encoding: str):
         self.root, self._encoding = root, encoding
-        self._by_stem: dict[str, list[str]] | None = None
 
     def find(self, written: str) -> tuple[str, str]:
         """(name below the folder, "") or (name, why there is no such file).
 
-        The name is taken as written, in other Unicode forms, or, for one without suffix as in INbreast's table, as the
-        only picture of that name or whose name goes on with `_`.
+        The name is taken as written, in other Unicode forms, in other letters' case, or, for one without suffix as in
+        INbreast's table, as the only picture of that name or whose name goes on with `_`.
         """
         name = posixpath.normpath(written.replace("\\", "/"))
         if posixpath.isabs(name):
@@ -155,7 +168,14 @@ class _Pictures:
                 return spelling, ""
         if os.path.isdir(self.root / name):
             return name, "listed in the CSV, but it is a folder"
-        fitting = [] if "/" in name else self._stems().get(name.casefold(), [])
+        fitting, zeros = self._names.get(name.casefold(), []), []
+        if not fitting and "/" not in name:
+            fitting, zeros = self._stems.get(plain(name), []), self._numbers.get(identity(name), [])
+        if len(zeros) > len(fitting):
+            return (
+                name,
+                f"listed in the CSV, but {zeros[0]} differs by leading zeros; a spreadsheet may have taken them",
+            )
         if len(fitting) == 1:
             return fitting[0], ""
         if fitting:
@@ -168,33 +188,49 @@ class _Pictures:
             return []
         return [os.fsdecode(name.encode(self._encoding))]
 
-    def _stems(self) -> dict[str, list[str]]:
-        if self._by_stem is None:
-            self._by_stem = {}
-            for path in self.all():
-                stem = path.stem.casefold()
-                for key in {stem, stem.partition("_")[0]}:
-                    self._by_stem.setdefault(key, []).append(path.relative_to(self.root).as_posix())
-        return self._by_stem
+    def place(self, name: str) -> tuple[str, str]:
+        """The same for a picture that is reached by two names of its folder."""
+        folder, _, last = str(self.root / name).rpartition("/")
+        return os.path.realpath(folder), last
 
-    def all(self) -> list[Path]:
+    @functools.cached_property
+    def all(self) -> list[str]:
         """Every picture below the folder; hidden files (such as `._film.dcm`) are none."""
-        found = sorted(self.root.rglob("*"))
-        return [path for path in found if not path.name.startswith(".") and is_image_file(path)]
+        return pictures(self.root, files_below(self.root))
+
+    @functools.cached_property
+    def _names(self) -> dict[str, list[str]]:
+        return _grouped((file.casefold(), file) for file in self.all)
+
+    @functools.cached_property
+    def _stems(self) -> dict[str, list[str]]:
+        keys = ((plain(stem(file)), file) for file in self.all)
+        return _grouped((key, file) for whole, file in keys for key in {whole, whole.partition("_")[0]})
+
+    @functools.cached_property
+    def _numbers(self) -> dict[str, list[str]]:
+        return _grouped((identity(stem(file)), file) for file in self.all if stem(file).isdecimal())
 
 
-def _kept(file: Path, table: Table, split: str, keep_split: str) -> list[Row]:
-    """The rows of the split that is asked for; UserError, naming the splits that are there, if there are none."""
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for key, file in pairs:
+        groups.setdefault(key, []).append(file)
+    return groups
+
+
+def _kept(file: Path, table: Table, split: str, keep_split: str) -> list[bool]:
+    """Which rows are of the split that is asked for; UserError, naming the splits that are there, if there are none."""
     if not keep_split:
-        return list(table.rows)
+        return [True] * len(table.rows)
     column = table.column(split)
     if not column:
         raise UserError(
             f"{file} has no column {split}, which the split {keep_split} is asked for in; it has "
             f"{', '.join(table.columns)}; name it with data.folder.split"
         )
-    kept = [row for row in table.rows if row.values[column].casefold() == keep_split.casefold()]
-    if not kept:
+    kept = [row.values[column].casefold() == keep_split.casefold() for row in table.rows]
+    if not any(kept):
         there = Counter(row.values[column] or "(empty)" for row in table.rows).most_common(5)
         raise UserError(
             f"no row of {file} has {keep_split} in the column {column}; it holds "
@@ -205,7 +241,7 @@ def _kept(file: Path, table: Table, split: str, keep_split: str) -> list[Row]:
 
 def _refuse_nobody(file: Path, column: str, found: list[Source]) -> None:
     """UserError if pictures have no patient, or a word that stands for nobody: it would join different women."""
-    there = [source for source in found if not source.missing]
+    there = [source for source in found if not (source.missing or source.left_out)]
     patients = [source.patient for source in there]
     if short := shortened(patients):
         raise UserError(
@@ -224,12 +260,12 @@ def _refuse_nobody(file: Path, column: str, found: list[Source]) -> None:
 
 def _no_columns(file: Path, table: Table, asked: dict[str, str]) -> str:
     """What the table has, what was expected, and which columns are likely meant."""
-    plain = {"".join(filter(str.isalnum, column.casefold())): column for column in table.columns}
+    alike = {"".join(filter(str.isalnum, column.casefold())): column for column in table.columns}
     likely = []
     for field, name in asked.items():
         if table.column(name) or name == HEADER:
             continue
-        column = next((plain[key] for key in (field, *_LIKELY[field]) if key in plain), "")
+        column = next((alike[key] for key in (field, *_LIKELY[field]) if key in alike), "")
         if column:
             likely.append(f"data.folder.{field}={column!r}")
     there = ", ".join(printable(c)[:40] for c in table.columns[:20]) or "none"

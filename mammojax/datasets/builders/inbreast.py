@@ -9,7 +9,7 @@ from pathlib import Path
 from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.builders.folder import Folder
 from mammojax.datasets.labels import Facts
-from mammojax.datasets.layout import best_first, copy_note, files_below, opened, pictures, stem
+from mammojax.datasets.layout import ByImage, copy_note, files_below, opened, pictures, stem
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import Table, read_table
 from mammojax.errors import UserError
@@ -53,9 +53,7 @@ class Inbreast(MammogramBuilder):
         name, table = _table(source, names)
         if not name:
             return _own_form(source, workspace, names)
-        by_number: dict[str, list[str]] = {}
-        for picture in pictures(source, names):
-            by_number.setdefault(_number(picture), []).append(picture)
+        by_number = ByImage((_number(picture), picture) for picture in pictures(source, names))
         contours = {
             Path(file).stem: source / file for file in names if re.fullmatch(r"\d{8}\.xml", Path(file).name)
         }
@@ -63,10 +61,13 @@ class Inbreast(MammogramBuilder):
         for row in table.rows:
             number = _NUMBER.fullmatch(row.values[table.column("File Name")])
             if not number:  # the spreadsheet goes on with an empty row and one of totals
+                if row.values[table.column("File Name")]:
+                    line, missing = f"{name}, line {row.line}", "its File Name is not the number of an image"
+                    found.append(Source(line, source / line, "", Facts(), missing=missing))
                 continue
             facts = Facts(birads=row.values[table.column("Bi-Rads")] or None)
             told = {field: row.values.get(table.column(field), "") for field in ("Laterality", "View")}
-            files = best_first(by_number.pop(number[1], []))
+            files = by_number.files(number[1])
             if not files:
                 missing = f"listed in {name}, but the file is absent"
                 found.append(Source(number[1], source / number[1], "", facts, missing=missing))
@@ -74,8 +75,7 @@ class Inbreast(MammogramBuilder):
                 _source(source, file, facts, told, contours.get(number[1]), original=files[0])
                 for file in files
             ]
-        unlisted = [file for files in by_number.values() for file in files]
-        return [*found, *(Source(file, source / file, "", None) for file in unlisted)]
+        return [*found, *(Source(file, source / file, "", None) for file in by_number.unlisted())]
 
 
 def _number(picture: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import facts_of
-from mammojax.datasets.layout import best_first, copy_note, files_below, opened, pictures, stem
+from mammojax.datasets.layout import ByImage, copy_note, files_below, opened, pictures, plain, stem
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import Row, read_table
 from mammojax.errors import UserError
@@ -37,19 +37,16 @@ class Rsna(MammogramBuilder):
         competition's test set have no label and are left out as unlisted."""
         source = opened(source, workspace, say=say)
         names = list(files_below(source))
-        name = next((n for n in names if Path(n).name == "train.csv"), "")
+        name = next((n for n in names if Path(n).name.lower() == "train.csv"), "")
         table = read_table(source / name) if name else None
         if table is None or not set(_COLUMNS) <= set(table.columns):
             lacking = f"train.csv with {', '.join(_COLUMNS)}" if name else "train.csv"
             raise UserError(f"{source} is not the RSNA set: {lacking} is absent; {Rsna.HOW}")
-        by_image: dict[str, list[str]] = {}
-        for picture in pictures(source, names):
-            by_image.setdefault(stem(picture).rpartition("_")[2], []).append(picture)
+        by_image = ByImage((stem(picture).rpartition("_")[2], picture) for picture in pictures(source, names))
         found = []
         for row in table.rows:
-            files = best_first(by_image.pop(row.values["image_id"], []))
-            found += _sources(source, row, files)
-        return [*found, *(Source(n, source / n, "", None) for files in by_image.values() for n in files)]
+            found += _sources(source, row, by_image.files(row.values["image_id"]))
+        return [*found, *(Source(name, source / name, "", None) for name in by_image.unlisted())]
 
 
 def _sources(root: Path, row: Row, files: list[str]) -> list[Source]:
@@ -78,5 +75,5 @@ def _sources(root: Path, row: Row, files: list[str]) -> list[Source]:
             else "a copy of an image that is there in a better form",
             device=f"site {site}, machine {machine}" if machine else "",
         )
-        for name in files or [f"train_images/{values['patient_id']}/{values['image_id']}.dcm"]
+        for name in files or [f"train_images/{plain(values['patient_id'])}/{plain(values['image_id'])}.dcm"]
     ]

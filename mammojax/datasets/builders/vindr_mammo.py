@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import Facts
-from mammojax.datasets.layout import best_first, copy_note, files_below, opened, pictures, stem
+from mammojax.datasets.layout import ByImage, copy_note, files_below, opened, pictures, plain, stem
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import Row, Table, read_table
 from mammojax.errors import UserError
@@ -42,19 +42,16 @@ class VindrMammo(MammogramBuilder):
         """See `MammogramBuilder.find`. The exam is the patient; a breast's BI-RADS is the label of both its views."""
         source = opened(source, workspace, say=say)
         names = list(files_below(source))
-        tables = {Path(name).name: source / name for name in names if name.endswith(".csv")}
+        tables = {Path(name).name.lower(): source / name for name in reversed(names)}  # the first of a name
         if _BREASTS not in tables:
             raise UserError(f"{source} is not VinDr-Mammo: {_BREASTS} is absent; {VindrMammo.HOW}")
         table = _table(tables[_BREASTS], _BREAST_COLUMNS)
         findings = _findings(tables[_FINDINGS]) if _FINDINGS in tables else None
-        by_image: dict[str, list[str]] = {}
-        for picture in pictures(source, names):
-            by_image.setdefault(stem(picture), []).append(picture)
+        by_image = ByImage((stem(picture), picture) for picture in pictures(source, names))
         found = []
         for row in table.rows:
-            files = best_first(by_image.pop(row.values["image_id"], []))
-            found += _sources(source, row, files, findings)
-        return [*found, *(Source(n, source / n, "", None) for files in by_image.values() for n in files)]
+            found += _sources(source, row, by_image.files(row.values["image_id"]), findings)
+        return [*found, *(Source(name, source / name, "", None) for name in by_image.unlisted())]
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> Table:
@@ -68,7 +65,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> Table:
 
 def _sources(root: Path, row: Row, files: list[str], findings: dict[str, list[dict]] | None) -> list[Source]:
     values = row.values
-    mine = None if findings is None else findings.get(values["image_id"], [])
+    mine = None if findings is None else findings.get(plain(values["image_id"]), [])
     facts = Facts(birads=values["breast_birads"] or None, abnormal=None if mine is None else bool(mine))
     parts = tuple(filter(None, [_PARTS.get(values["split"].lower())]))
     missing = "" if files else f"listed in {_BREASTS}, but the file is absent"
@@ -113,7 +110,7 @@ def _findings(path: Path) -> dict[str, list[dict]]:
             }
         except ValueError:  # a finding of the whole breast has no box
             pass
-        images.setdefault(row.values["image_id"], []).append({"kind": ", ".join(kinds), **place})
+        images.setdefault(plain(row.values["image_id"]), []).append({"kind": ", ".join(kinds), **place})
     return images
 
 
