@@ -16,6 +16,7 @@ from pathlib import Path
 from mammojax.datasets.workers import results
 from mammojax.errors import UserError
 from mammojax.images.mammogram import usual_depth
+from mammojax.images.reading.pgm import states_no_depth
 from mammojax.images.reading.raster import raster_maximum
 from mammojax.runs.files import sha256_of, write_json
 
@@ -81,12 +82,14 @@ def _is_deep(path: Path) -> bool:
     """Whether a file may be a 16-bit raster of unstated depth, by its first bytes: what is none need not be decoded."""
     try:
         with path.open("rb") as file:
-            start = file.read(25)
+            start = file.read(1 << 16)
     except OSError:
         return False
     if start.startswith(b"\x89PNG"):
-        return start[24:] == b"\x10"  # IHDR's bit depth
-    return start[:4] in (b"II*\0", b"MM\0*")  # PGM states its largest value, DICOM its bits
+        return start[24:25] == b"\x10"  # IHDR's bit depth
+    if start[:2] in (b"P2", b"P5"):
+        return states_no_depth(start)
+    return start[:4] in (b"II*\0", b"MM\0*")  # DICOM states its bits
 
 
 def largest_value(path: Path) -> int:

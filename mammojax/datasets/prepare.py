@@ -169,6 +169,10 @@ def prepare(
         used, left_out, notes = resolved(read)
         rejected = {e.number: o.reason for e, o in zip(wanted, outcomes) if not o.record}
         pack(builder, name, used, folder, work, scheme=scheme, depth=bits, track=track)
+        if inverted := sum(any("looks inverted" in w for w in o.record.warnings) for o in used):
+            notes.append(
+                f"{inverted} pictures look inverted, white around the breast; see the warnings in accounts.csv"
+            )
         if not scheme.startswith("birads") and (
             note := numbered_classes([e.source.facts for e in described])
         ):

@@ -13,6 +13,7 @@ from scipy import ndimage
 from mammojax.errors import UserError
 from mammojax.images.geometry import Box, Geometry
 from mammojax.images.mammogram import Mammogram, Rejected
+from mammojax.images.polarity import looks_inverted
 
 _ROWS = 512  # of the reduced copy, about
 _THIN = 0.025  # half the width, as a share of the longer side, of what is too thin to be breast
@@ -57,6 +58,8 @@ def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
     if pixels.size == 0 or pixels.min() == pixels.max():
         raise Rejected("empty picture: no breast can be found")
     mask, warnings = breast_mask(pixels, mammogram.bits), []
+    if looks_inverted(pixels):
+        warnings.append("looks inverted: what is around the breast is white; believed as it is")
     fraction = float(mask.mean())
     if fraction < _LEAST:
         warnings.append(

@@ -63,14 +63,32 @@ _SIDE_FIELDS = (
     | dict.fromkeys(["I", "G", "S", "E", "SX", "SIN", "LI"], "L")
     | dict.fromkeys(["D", "DX", "DER", "RE"], "R")
 )
-# one word may hold both: LCC, RMLO, LEFTCC
+# one word may hold both, and a number: LCC, RMLO2, LEFTCC
 _BOTH = re.compile(
-    f"({'|'.join(sorted(_SIDES, key=len, reverse=True))})({'|'.join(sorted(VIEWS, key=len, reverse=True))})"
+    f"({'|'.join(sorted(_SIDES, key=len, reverse=True))})({'|'.join(sorted(VIEWS, key=len, reverse=True))})\\d{{0,2}}"
 )
 _UNUSABLE = {
     "MAG": "magnification",
     "MAGNIFICATION": "magnification",
     "MAGNIFIED": "magnification",
+    **dict.fromkeys(
+        (
+            "AMPLIACION",
+            "AMPLIADA",
+            "MAGNIFICACION",
+            "AMPLIACAO",
+            "MAGNIFICACAO",
+            "AGRANDISSEMENT",
+            "AGRANDI",
+            "INGRANDIMENTO",
+            "VERGROSSERUNG",
+            "VERGROESSERUNG",
+            "VERGROTING",
+            "FORSTORRELSE",
+            "FORSTORING",
+        ),
+        "magnification",
+    ),
     "SPOT": "spot compression",
     "SPECIMEN": "specimen",
     "CROPPED": "crop of a lesion",
@@ -120,7 +138,7 @@ def from_file_name(name: str) -> tuple[str, str]:
     if base.count(".") and not base.startswith("."):
         base = base.rpartition(".")[0]
     laterality, view = from_words(base)
-    if re.search(r"_MG_[LR]_ML_ANON$", base):  # INbreast's names say ML for MLO
+    if re.search(r"_MG_[LR]_ML_ANON(\.dcm)?$", base, re.IGNORECASE):  # INbreast's names say ML for MLO
         view = "MLO"
     return laterality, view
 
@@ -147,7 +165,9 @@ def unusable_kind(text: str) -> str:
     A plain view taken together with a tomosynthesis says 2D beside it.
     """
     words = _words(text)
-    kinds = [_UNUSABLE[word] for word in words if word in _UNUSABLE]
+    kinds = [
+        _UNUSABLE[plain] for plain in (word.rstrip("0123456789") for word in words) if plain in _UNUSABLE
+    ]
     return next((kind for kind in kinds if kind != "tomosynthesis" or "2D" not in words), "")
 
 

@@ -107,3 +107,8 @@ def test_a_plain_view_beside_a_tomosynthesis_is_no_tomosynthesis():
     assert unusable_kind("L CC Tomo Projection") == "tomosynthesis"
     assert unusable_kind("L CC 2D (TOMO combo)") == ""
     assert unusable_kind("L CC 2D MAG") == "magnification"
+
+
+def test_numbers_of_exposures_and_second_suffixes_do_not_hide_side_and_view():
+    assert from_file_name("case7_LCC2.png") == ("L", "CC") and from_words("RMLO1") == ("R", "MLO")
+    assert from_file_name("20586908_6c613a14b80a8591_mg_r_ml_anon.dcm.png") == ("R", "MLO")

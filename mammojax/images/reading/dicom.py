@@ -26,7 +26,7 @@ from mammojax.images.mammogram import (
 from mammojax.images.reading import header as dicom_header
 from mammojax.images.reading.codestream import declared_size
 from mammojax.images.reading.elements import read_elements
-from mammojax.images.reading.greyscale import display_table
+from mammojax.images.reading.greyscale import display_table, padded
 from mammojax.images.reading.rle import decode_rle
 
 _GDCM, _OPENJPEG = "python-gdcm", "pylibjpeg and pylibjpeg-openjpeg"
@@ -86,17 +86,20 @@ def read_dicom(
         present = values_present(codes)[: 2**header.BitsAllocated]
         table = display_table(header, for_processing=for_processing, high_bit=high_bit, present=present)
         seen = present & ~table.padding
+        if not seen.any():
+            raise Rejected("all pixels are padding, by PixelPaddingValue and PixelPaddingRangeLimit")
         check_values(int(seen.sum()))
         if int(np.unique(table.values[seen]).size) < 2:
             raise Rejected("constant picture: after the file's own VOI all pixels have the same value")
         laterality = dicom_header.laterality(header, name, warnings)
         view = dicom_header.view(header, name, warnings)
         spacing, spacing_from = dicom_header.spacing(header, warnings)
+        pixels = padded(table, codes)
         rules = [f"decoded {syntax.name}", *table.rules]
         if spacing_from:
             rules.append(f"spacing from {spacing_from}")
         return Mammogram(
-            pixels=table.values[codes],
+            pixels=pixels,
             bits=table.bits,
             laterality=laterality,
             view=view,

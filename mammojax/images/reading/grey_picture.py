@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mammojax.images.mammogram import Rejected, check_size
 
 
 @dataclass(frozen=True, eq=False)
 class GreyPicture:
-    """pixels: uint16[h, w] as stored. rules: what was done. bits: the depth that the file states, by `stated`; 0 if it
+    """pixels: uint16[h, w] as a viewer lays them. rules: what was done. bits: the depth that the file states, by `stated`; 0 if it
     states none. white_is_zero: whether they are still to be inverted."""
 
     pixels: np.ndarray
@@ -26,8 +26,11 @@ class GreyPicture:
 
 def decode(
     data: bytes, form: str, max_pixels: int, check: Callable[[Image.Image], None] = lambda picture: None
-) -> tuple[np.ndarray, Image.Image]:
-    """(pixels, the opened picture) by Pillow; a foreign file can make it raise anything.
+) -> tuple[np.ndarray, Image.Image, tuple[str, ...]]:
+    """(pixels, the opened picture, rules) by Pillow; a foreign file can make it raise anything.
+
+    A picture whose Orientation (of TIFF or Exif) says so is turned, as viewers and tools for annotation do; then there
+    is a rule.
 
     form: "PNG" or "TIFF". check: called with the opened picture before its pixels are decoded; raises Rejected.
     """
@@ -39,13 +42,40 @@ def decode(
             if _has_more(picture):
                 raise Rejected(f"several pictures in one {form} file; expected one")
             check(picture)
-            return np.asarray(picture), picture
+            orientation = _orientation(picture)
+            pixels = np.asarray(picture)  # Pillow turns TIFF by itself
+            if orientation == 1:
+                return pixels, picture, ()
+            pixels = pixels if form == "TIFF" else _TURNS[orientation](pixels)
+            return pixels, picture, (f"turned by Orientation {orientation}",)
     except (Rejected, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise Rejected("more pixels are declared than any mammogram has") from None
     except Exception as error:
         raise Rejected(f"{form} cannot be decoded ({type(error).__name__}); it may be truncated") from None
+
+
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: np.rot90,
+}  # TIFF 6.0, section 8
+
+
+def _orientation(picture: Image.Image) -> int:
+    """1 to 8, 1 where none is told or it cannot be read."""
+    try:
+        told = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except MemoryError:
+        raise
+    except Exception:  # a foreign file can make the parser raise anything
+        return 1
+    return told if told in _TURNS else 1
 
 
 def _has_more(picture: Image.Image) -> bool:

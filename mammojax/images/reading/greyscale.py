@@ -2,7 +2,7 @@
 
 A pixel has at most 65536 codes, so the whole pipeline is evaluated once a code, in float64, and applied by
 one look-up: stored value, padding, Modality LUT or rescale (PS3.3 C.11.1), VOI LUT or window (C.11.2) or
-the logarithm of raw detector images (C.8.11.3), inversion of MONOCHROME1, padding to background.
+the logarithm of raw detector images (C.8.11.3), inversion of MONOCHROME1; then padding to background.
 """
 
 import math
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from pydicom.dataset import Dataset
+from scipy import ndimage
 from scipy.special import expit
 
 from mammojax.images.mammogram import Rejected, usual_depth
@@ -18,13 +19,17 @@ from mammojax.images.reading.stored_bits import stored_bits
 _CURVE_BITS = (
     16  # of windows and logarithms: their output is real, and 16 bits keep apart what the file keeps apart
 )
+_APART = 1 / 3  # of the grey levels of a picture: with fewer apart, a window cuts into the breast
+_REACH = 1 / 8  # of full scale
+_IMPLANT = 0.02  # share of the picture
+_SEEN = 1e-4  # share of the picture that is worth a word
 
 
 @dataclass
 class DisplayTable:
-    """values: uint16[codes], the display value of every code that a pixel can hold, padding included. bits:
-    they lie in [0, 2**bits - 1]. padding: bool[codes]. rules, warnings: what was done, and what a reader
-    should know.
+    """values: uint16[codes], the display value of every code that a pixel can hold; of padding, what it would have if it
+    were none. bits: they lie in [0, 2**bits - 1]. padding: bool[codes]; see `padded`. rules, warnings: what was done, and
+    what a reader should know.
     """
 
     values: np.ndarray = field(repr=False)
@@ -70,22 +75,67 @@ def display_table(
                 "a raw detector image (for processing), and such images are refused; the choice "
                 "log would turn it into log exposure"
             )
-        share, bits = (
-            _log_exposure(header, (levels - low) / (high - low), bits, rules, warnings, first),
-            _CURVE_BITS,
+        falling = bool(levels[stored.argmax()] < levels[stored.argmin()])
+        share = _log_exposure(
+            header, (levels - low) / (high - low), bits, rules, warnings, first=first, falling=falling
         )
+        bits = _CURVE_BITS
     else:
         share, bits = _voi(header, levels, low, high, bits, rules, warnings)
         if first:
             share = 1 - share
             rules.append("inverted MONOCHROME1")
-        elif header.get("PresentationLUTShape") == "INVERSE":
-            warnings.append("PresentationLUTShape INVERSE contradicts MONOCHROME2, which is believed")
+        contrary = "IDENTITY" if first else "INVERSE"
+        if header.get("PresentationLUTShape") == contrary:
+            told = f"MONOCHROME{1 if first else 2}"
+            warnings.append(f"PresentationLUTShape {contrary} contradicts {told}, which is believed")
     values = np.rint(share * (2**bits - 1)).astype(np.uint16)
-    if padding.any():
-        values[padding] = 0
-        rules.append("padding to 0")
+    if not _is_raw(header):
+        _warn_of_little(values[present & ~padding], 2**bits, warnings)
     return DisplayTable(values, bits, padding, rules, warnings)
+
+
+def padded(table: DisplayTable, codes: np.ndarray) -> np.ndarray:
+    """uint16[h, w]: the display values of a picture's codes, its padding at 0; what was done is added to the table's rules.
+
+    Padding lies at the frame. A detector's last value is also that of an implant: an area of `_IMPLANT` of the picture that
+    has it, does not reach the frame and would be shown, is kept.
+    """
+    pixels, padding = table.values[codes], table.padding[codes]
+    if padding.any():
+        table.rules.append("padding to 0")
+    if not pixels[padding].any():  # it is dark as it is
+        return pixels
+    parts, _ = ndimage.label(padding)
+    at_frame = np.unique(np.concatenate((parts[0], parts[-1], parts[:, 0], parts[:, -1])))
+    areas = np.bincount(parts.ravel())
+    areas[at_frame] = 0
+    areas[0] = 0
+    kept = (areas >= _IMPLANT * padding.size)[parts]
+    inside, bright = (areas > 0)[parts], pixels > (2**table.bits - 1) / 2
+    for share, told in (
+        (kept.mean(), "lie in areas that do not reach the frame, and are kept"),
+        ((inside & ~kept & bright).mean(), "are bright, do not reach the frame, and were cleared"),
+        ((padding & ~inside & bright).mean(), "are bright, at the frame, and were cleared"),
+    ):
+        if share > _SEEN:
+            table.warnings.append(f"{share:.2%} of the picture have the padding's value, {told}")
+    pixels[padding & ~kept] = 0
+    return pixels
+
+
+def _warn_of_little(seen: np.ndarray, levels: int, warnings: list[str]) -> None:
+    """Warns of a picture that its header shows flat or clipped. seen: display values, one for each stored value that
+    occurs; of `levels` possible ones."""
+    if not seen.size:
+        return
+    apart, reach = int(np.unique(seen).size), int(seen.max()) - int(seen.min()) + 1
+    if apart < _APART * seen.size:
+        warnings.append(f"the file's own window or VOI LUT leaves {apart} of {seen.size} grey levels apart")
+    elif reach < _REACH * levels:
+        warnings.append(
+            f"the picture uses {reach / levels:.1%} of its full scale; nothing in the header says which part"
+        )
 
 
 def _number(header: Dataset, name: str, default: float | None = None) -> float | None:
@@ -224,13 +274,13 @@ def _is_raw(header: Dataset) -> bool:
     )
 
 
-def _log_exposure(header, share, bits, rules, warnings, first) -> np.ndarray:
+def _log_exposure(header, share, bits, rules, warnings, *, first: bool, falling: bool) -> np.ndarray:
     """Share of the full scale in [0, 1], larger for denser tissue, of a raw image (PS3.3 C.8.11.3.1.2).
 
     share: of the detector's range. Where PixelIntensityRelationship is LIN, x is the exposure in steps of
     the detector and 1 - log(1 + x) / log(1 + x_max) is returned; LOG and DISP are logarithms already. The
-    Sign says whether larger values had more exposure; it replaces the inversion of MONOCHROME1, which
-    describes the same thing.
+    Sign says whether larger stored values had more exposure; it replaces the inversion of MONOCHROME1, which
+    describes the same of the values after the rescale. falling: whether that turns them round.
     """
     relation = str(header.get("PixelIntensityRelationship") or "").upper()
     sign = _number(header, "PixelIntensityRelationshipSign", 0.0)
@@ -243,6 +293,8 @@ def _log_exposure(header, share, bits, rules, warnings, first) -> np.ndarray:
         warnings.append(
             "PixelIntensityRelationshipSign of a raw image is missing; taken from PhotometricInterpretation"
         )
+    elif falling:
+        sign = -sign
     exposure = share if sign > 0 else 1 - share
     if relation == "LIN":
         steps = 2.0**bits - 1

@@ -6,6 +6,7 @@ Where elements contradict each other one is believed, in a stated order of trust
 import re
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from mammojax.images.mammogram import Rejected
 from mammojax.images.views import (
@@ -24,8 +25,10 @@ _MAMMOGRAM_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.
 _TOMOSYNTHESIS_CLASSES = ("1.2.840.10008.5.1.4.1.1.13.1.3",)
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SECONDARY_MODALITIES = ("", "OT", "SC", "CR", "DX", "RG")  # that a digitised film is filed under
-# EstimatedRadiographicMagnificationFactor: contact views have 1.0 to 1.2, magnification 1.5 to 2
+# EstimatedRadiographicMagnificationFactor, or the quotient of the distances of detector and patient from the source:
+# contact views have 1.0 to 1.2, magnification 1.5 to 2
 _MAGNIFIED = 1.4
+_SQUARE = 0.01  # how much a pixel's sides may differ
 _NOBODY = {"", "REMOVED", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "UNKNOWN", "NONE", "N/A"}
 _NO_SIDE = ("", "B", "U")  # both and unpaired, PS3.3 C.8.11.7
 _CBIS_ID = re.compile(r"(?:Mass|Calc)-(?:Training|Test)_(P_\d{5})")
@@ -85,12 +88,33 @@ def check_kind(header: Dataset) -> None:
         raise Rejected(f"multi-frame picture of {frames} frames (tomosynthesis?); expected one frame")
     unusable = [m for m in _modifiers(header) if m in ("magnification", "spot compression")]
     unusable += [v for v in _view_codes(header) if v == "specimen"]
-    unusable.append(unusable_kind(text(header, "SeriesDescription")))
+    unusable += [unusable_kind(text(header, name)) for name in ("ViewPosition", "SeriesDescription")]
     if any(unusable):
         raise Rejected(f"no whole mammogram: {next(filter(None, unusable))}")
-    factor = header.get("EstimatedRadiographicMagnificationFactor")
-    if isinstance(factor, float) and factor >= _MAGNIFIED:
-        raise Rejected(f"no whole mammogram: magnification by {factor:g}")
+    factor = _magnification(header)
+    if factor >= _MAGNIFIED:
+        raise Rejected(f"no whole mammogram: magnification by {factor:.3g}")
+
+
+def _magnification(header: Dataset) -> float:
+    """By the factor that is stated, else by the distances from the source; 1 where nothing tells it."""
+    stated = _first_number(header, "EstimatedRadiographicMagnificationFactor")
+    if stated:
+        return stated
+    return _quotient(header, "DistanceSourceToDetector", "DistanceSourceToPatient")
+
+
+def _quotient(header: Dataset, over: str, under: str) -> float:
+    """Of the first values of two elements, 1 where one is absent or wrong: there is no magnification by 4."""
+    above, below = _first_number(header, over), _first_number(header, under)
+    return above / below if above and below and above / below < 4 else 1.0
+
+
+def _first_number(header: Dataset, name: str) -> float:
+    """An element's value, the first of several; 0 where it is absent or none above 0."""
+    value = header.get(name)
+    value = value[0] if isinstance(value, MultiValue | list) and len(value) else value
+    return float(value) if isinstance(value, int | float) and value > 0 else 0.0
 
 
 def flags(header: Dataset) -> list[str]:
@@ -106,7 +130,31 @@ def flags(header: Dataset) -> list[str]:
         warnings.append(f"ProtocolName says {protocol}, nothing else does; kept as a whole mammogram")
     if text(header, "BurnedInAnnotation").upper() == "YES":
         warnings.append("burned-in annotation declared")
+    if text(header, "PartialView").upper() == "YES":
+        warnings.append("partial view declared: a part of the breast is in another picture")
+    if said := _lying(header):
+        warnings.append(f"PatientOrientation says that the picture {said}; kept as it is")
+    # spacing at the detector over spacing in the breast; others put anything into either
+    if _quotient(header, "ImagerPixelSpacing", "PixelSpacing") >= _MAGNIFIED:
+        warnings.append(
+            "ImagerPixelSpacing and PixelSpacing differ as in a magnified view; kept as a whole mammogram"
+        )
+    ratio = [v for v in header.get("PixelAspectRatio") or () if isinstance(v, int | float)]
+    if len(ratio) == 2 and min(ratio) > 0 and abs(ratio[0] / ratio[1] - 1) > _SQUARE:
+        warnings.append(
+            f"pixels are not square, by PixelAspectRatio {ratio[0]:g} to {ratio[1]:g}; kept as they are"
+        )
     return warnings
+
+
+def _lying(header: Dataset) -> str:
+    """How a picture lies whose rows do not run between chest wall and nipple, head up; "" where it is not said to."""
+    rows, columns = [*(str(v).strip().upper() for v in _orientation(header)), "", ""][:2]
+    if not columns or set(rows + columns) - set("APRLHF"):
+        return ""
+    if rows[:1] in ("H", "F"):
+        return "lies on its side"
+    return "is upside down" if "H" in columns else ""
 
 
 def laterality(header: Dataset, name: str, warnings: list[str]) -> str:
@@ -133,10 +181,12 @@ def laterality(header: Dataset, name: str, warnings: list[str]) -> str:
 
 def view(header: Dataset, name: str, warnings: list[str]) -> str:
     """The view's acronym or "" (unknown); contradictions are added to `warnings`. name: of the file."""
-    codes = _view_codes(header)
+    codes, written = _view_codes(header), text(header, "ViewPosition")
+    if written and not from_words(written)[1]:
+        warnings.append("ViewPosition holds a value that is no view and was ignored")
     trusted = [
         ("ViewCodeSequence", codes[0] if codes else ""),
-        ("ViewPosition", from_words(text(header, "ViewPosition"))[1]),
+        ("ViewPosition", from_words(written)[1]),
     ]
     orientation = from_patient_orientation(_orientation(header))[1]
     first = next((value for _, value in trusted if value), "")
@@ -171,6 +221,10 @@ def spacing(header: Dataset, warnings: list[str]) -> tuple[tuple[float, float] |
         except (TypeError, ValueError):
             continue
         if 0.005 <= rows <= 2 and 0.005 <= columns <= 2:
+            if abs(rows / columns - 1) > _SQUARE:
+                warnings.append(
+                    f"pixels are not square, by {name} of {rows:g} x {columns:g} mm; kept as they are"
+                )
             return (rows, columns), name
         warnings.append(f"{name} of {rows:g} x {columns:g} mm was not believed")
     return None, ""

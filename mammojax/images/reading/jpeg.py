@@ -30,10 +30,10 @@ def read_jpeg(data: bytes, max_pixels: int, warnings: list[str]) -> GreyPicture:
         raise Rejected(f"JPEG of more than {_MOST_SCANS} scans")
     if b"\xff\xd9" not in data.rstrip(b"\0")[-64:]:
         raise Rejected("truncated: the JPEG has no end marker")
-    pixels, _ = decode(data, "JPEG", max_pixels)
+    pixels, _, turned = decode(data, "JPEG", max_pixels)
     if pixels.ndim == 3:
         if int(np.ptp(pixels, axis=2).max()) > _COLOURED:
             raise Rejected("colour JPEG; expected grey")
         pixels = np.rint(pixels.mean(axis=2))
     warnings.append("JPEG: lossy and 8 bits; what the original held beyond that is lost")
-    return GreyPicture(np.ascontiguousarray(pixels, np.uint16), ("JPEG",), 8, "its container")
+    return GreyPicture(np.ascontiguousarray(pixels, np.uint16), ("JPEG", *turned), 8, "its container")

@@ -43,6 +43,12 @@ def read_pgm(data: bytes, max_pixels: int) -> GreyPicture:
     return GreyPicture(pixels.reshape(height, width), ("PGM",), *stated)
 
 
+def states_no_depth(start: bytes) -> bool:
+    """Whether a PGM file that starts so has the largest value of its container, which is no statement."""
+    match = _HEADER.match(start)
+    return bool(match) and int(match[4]) == 65535
+
+
 def _plain_values(body: bytes, count: int) -> np.ndarray:
     """uint16[count] from decimal numbers, without a Python object for each."""
     # a digit and a space each: checked before memory is taken for `count` values

@@ -11,6 +11,7 @@ from mammojax.images.reading.grey_picture import GreyPicture, decode, grey, infl
 PNG_START = b"\x89PNG\r\n\x1a\n"
 _KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 _SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}
+_MOST_EXIF = 1 << 16  # bytes, as in JPEG
 _MOST_CHUNKS = 200_000  # of a kilobyte each they would hold the largest picture
 # first row, first column, row step, column step of the seven passes of an interlaced picture (8.2)
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
@@ -45,20 +46,22 @@ def read_png(data: bytes, max_pixels: int, warnings: list[str]) -> GreyPicture:
         # Pillow would halve the depth; read as 8-bit RGBA, which is filtered alike, the bytes come out
         # unchanged
         header = header[:8] + bytes((8, 6)) + header[10:]
-    parts = ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
+    exif = [(b"eXIf", chunks[b"eXIf"])] if b"eXIf" in chunks else []
+    parts = ((b"IHDR", header), *exif, (b"IDAT", body), (b"IEND", b""))
     plain = PNG_START + b"".join(
         struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(d, zlib.crc32(n))) for n, d in parts
     )
-    pixels = decode(plain, "PNG", max_pixels)[0]
+    pixels, _, turned = decode(plain, "PNG", max_pixels)
+    rule = ("PNG", *turned)
     if (depth, kind) == (16, 4):
         pixels = np.ascontiguousarray(pixels).view(">u2").astype(np.uint16)
     pixels = grey(pixels, "PNG")
     if depth == 8:
-        return GreyPicture(pixels, ("PNG",), 8, "its container")
+        return GreyPicture(pixels, rule, 8, "its container")
     stated = chunks.get(b"sBIT", b"")[:1]
     if stated and 8 <= stated[0] <= 15:
-        return _significant(pixels, stated[0], warnings)
-    return GreyPicture(pixels, ("PNG",), *((16, "sBIT") if stated == b"\x10" else ()))
+        return _significant(pixels, stated[0], turned, warnings)
+    return GreyPicture(pixels, rule, *((16, "sBIT") if stated == b"\x10" else ()))
 
 
 def _chunks(data: bytes, warnings: list[str]) -> tuple[dict[bytes, bytes], bytes]:
@@ -76,7 +79,8 @@ def _chunks(data: bytes, warnings: list[str]) -> tuple[dict[bytes, bytes], bytes
         if name == b"IDAT":
             body.append(view[position + 8 : end])
         else:
-            chunks[name] = data[position + 8 : min(end, position + 72)]
+            kept = _MOST_EXIF if name == b"eXIf" else 64
+            chunks[name] = data[position + 8 : min(end, position + 8 + kept)]
         position = end + 4
         if name == b"IEND":
             break
@@ -91,14 +95,16 @@ def _told(name: bytes) -> str:
     return f"the PNG's {name.decode()} chunk" if name.isalpha() else "a chunk of the PNG"
 
 
-def _significant(pixels: np.ndarray, stated: int, warnings: list[str]) -> GreyPicture:
+def _significant(
+    pixels: np.ndarray, stated: int, turned: tuple[str, ...], warnings: list[str]
+) -> GreyPicture:
     """Takes back the stretching of `stated` significant bits to 16 that the PNG standard asks for
     (11.3.2.4).
     """
     if int(pixels.max()) < 2**stated:
-        return GreyPicture(pixels, ("PNG, values not stretched",), stated, "sBIT")
+        return GreyPicture(pixels, ("PNG, values not stretched", *turned), stated, "sBIT")
     present = np.flatnonzero(values_present(pixels))
     if np.unique(present >> (16 - stated)).size < present.size:
         warnings.append(f"sBIT says {stated} bits, but the values need more; 16 bits were kept")
-        return GreyPicture(pixels, ("PNG",), 16, "its values, against sBIT")
-    return GreyPicture(pixels >> (16 - stated), ("PNG, stretching undone",), stated, "sBIT")
+        return GreyPicture(pixels, ("PNG", *turned), 16, "its values, against sBIT")
+    return GreyPicture(pixels >> (16 - stated), ("PNG, stretching undone", *turned), stated, "sBIT")

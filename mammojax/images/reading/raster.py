@@ -8,6 +8,8 @@ own values: the brightest pixel of a 12-bit picture may be 1000. Then it is a pr
 Damage is a rejection wherever the format lets it be seen: checksums, exact lengths, all that is declared.
 """
 
+import re
+
 import numpy as np
 
 from mammojax.images.mammogram import MAX_PIXELS, Mammogram, Rejected, check_values, values_present
@@ -16,7 +18,7 @@ from mammojax.images.reading.jpeg import JPEG_START, read_jpeg
 from mammojax.images.reading.pgm import read_pgm
 from mammojax.images.reading.png import PNG_START, read_png
 from mammojax.images.reading.tiff import read_tiff
-from mammojax.images.views import from_file_name
+from mammojax.images.views import from_file_name, unusable_kind
 
 
 def read_raster(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, depth: int = 0) -> Mammogram:
@@ -52,10 +54,16 @@ def read_raster(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, depth: 
         warnings.append(
             f"the depth of this 16-bit picture is stated nowhere; its largest value is {largest}, 16 bits are taken"
         )
+    if (picture.bits or depth) and largest < 2**bits // 8:
+        warnings.append(
+            f"the largest value is {largest} of {2**bits - 1}: a picture of another depth than is taken?"
+        )
     if picture.white_is_zero:
         pixels = (2**bits - 1 - pixels.astype(np.int32)).astype(np.uint16)
         rules.append("inverted WhiteIsZero")
     laterality, view = from_file_name(name)
+    if kind := unusable_kind(re.split(r"[/\\]", name)[-1]):
+        warnings.append(f"the file's name says {kind}; kept as a whole mammogram")
     guesses = [
         f"{what} guessed from the file name" for what, v in (("laterality", laterality), ("view", view)) if v
     ]

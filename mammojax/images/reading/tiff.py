@@ -17,12 +17,12 @@ def read_tiff(data: bytes, max_pixels: int) -> GreyPicture:
     max_pixels: larger declared sizes are rejected before memory is taken. Raises Rejected for anything else, for
     several pages and for damage among it.
     """
-    pixels, picture = decode(data, "TIFF", max_pixels, lambda opened: _check(data, opened))
+    pixels, picture, turned = decode(data, "TIFF", max_pixels, lambda opened: _check(data, opened))
     depth = _numbers(picture, 258, 1)[0]
     pixels = grey(pixels, "TIFF")
     white_is_zero = _numbers(picture, 262, 1)[0] == 0
     undone = white_is_zero and picture.mode == "L"  # Pillow inverts 8 bits alone
-    rules = ("TIFF, inverted WhiteIsZero",) if undone else ("TIFF",)
+    rules = ("TIFF, inverted WhiteIsZero" if undone else "TIFF", *turned)
     stated = (depth, "its container") if depth < 16 else ()
     return GreyPicture(pixels, rules, *stated, white_is_zero=white_is_zero and not undone)
 

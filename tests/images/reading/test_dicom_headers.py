@@ -7,6 +7,7 @@ import pydicom
 import pytest
 from test_dicom import IDENTIFIERS
 
+from mammojax.images.mammogram import Rejected
 from mammojax.images.reading.any_file import read_mammogram
 from mammojax.images.reading.dicom import read_dicom
 
@@ -154,3 +155,65 @@ def test_the_real_films_of_cbis_ddsm_are_read_with_side_view_and_patient():
         )  # no VOI, no rescale in these files
         seen.append((mammogram.patient, mammogram.laterality, mammogram.view))
     assert sorted(seen) == [(p, s, v) for p in ("P_00173", "P_00820") for s in "LR" for v in ("CC", "MLO")]
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"ViewPosition": "CC MAG"},
+        {"ViewPosition": "SPECIMEN"},
+        {"SeriesDescription": "L CC-MAG1"},
+        {"SeriesDescription": "Ampliación CC izq"},
+        {"SeriesDescription": "Vergrößerung"},
+        {"DistanceSourceToDetector": "650", "DistanceSourceToPatient": "360"},
+    ],
+)
+def test_a_magnified_view_is_told_by_whatever_tells_it(dicom_file, stored, elements):
+    with pytest.raises(Rejected, match="no whole mammogram: (magnification|specimen)"):
+        read_dicom(dicom_file(stored, **elements))
+
+
+def test_the_factor_that_is_stated_outweighs_the_distances(dicom_file, stored):
+    contact = {"DistanceSourceToDetector": "650", "DistanceSourceToPatient": "600"}
+    doubtful = contact | {
+        "DistanceSourceToPatient": "360",
+        "EstimatedRadiographicMagnificationFactor": "1.05",
+    }
+    absurd = contact | {"DistanceSourceToPatient": "20"}  # the height of the breast
+    for elements in (contact, doubtful, absurd):
+        assert read_dicom(dicom_file(stored, **elements)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "elements, said",
+    [
+        (
+            {"ImagerPixelSpacing": ["0.07", "0.14"]},
+            "pixels are not square, by ImagerPixelSpacing of 0.07 x 0.14 mm",
+        ),
+        ({"PixelAspectRatio": [2, 1]}, "pixels are not square, by PixelAspectRatio 2 to 1"),
+        ({"PatientOrientation": ["F", "P"]}, "the picture lies on its side"),
+        ({"PatientOrientation": ["A", "HL"]}, "the picture is upside down"),
+        (
+            {"ImagerPixelSpacing": ["0.07", "0.07"], "PixelSpacing": ["0.04", "0.04"]},
+            "differ as in a magnified view",
+        ),
+        ({"PartialView": "YES"}, "partial view declared"),
+        ({"ViewPosition": "MCC"}, "ViewPosition holds a value that is no view"),
+    ],
+)
+def test_what_a_reader_would_not_expect_of_a_mammogram_is_said(dicom_file, stored, elements, said):
+    assert any(said in warning for warning in read_dicom(dicom_file(stored, **elements)).warnings)
+
+
+def test_ordinary_elements_are_no_news(dicom_file, stored):
+    ordinary = {
+        "ImagerPixelSpacing": ["0.07", "0.07"],
+        "PixelSpacing": ["0.065", "0.065"],
+        "PixelAspectRatio": [1, 1],
+        "PatientOrientation": ["P", "FL"],
+        "PartialView": "NO",
+        "ViewPosition": "MLO",
+        "ImageLaterality": "R",
+    }
+    assert read_dicom(dicom_file(stored, **ordinary)).warnings == ()
