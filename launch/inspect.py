@@ -35,9 +35,10 @@ def main(settings, arguments: list[str]) -> None:
         say("shortcuts: not measured, a class has fewer than two patients")
     else:
         e = found.shortcut
-        say(
-            f"the label from facts of acquisition alone: AUC {e.value:.3f} ({e.low:.3f} to {e.high:.3f}); it should be 0.5"
-        )
+        interval = (
+            f"{e.low:.3f} to {e.high:.3f}" if e.low <= e.high else "no interval"
+        )  # NaN where there is none
+        say(f"the label from facts of acquisition alone: AUC {e.value:.3f} ({interval}); it should be 0.5")
     for warning in found.warnings:
         say(f"  warning: {warning}")
     say(f"the page: {found.page}")

@@ -24,8 +24,10 @@ _BEST_FIRST = (".dcm", ".dicom", "", ".tif", ".tiff", ".png", ".pgm", ".jpg", ".
 
 
 def whole(name: str) -> str:
-    """Where a member of an archive goes: pictures and tables under their own names, nothing else ("")."""
-    return name if name.lower().endswith((*IMAGE_SUFFIXES, *TABLES)) else ""
+    """Where a member of an archive goes: pictures and tables, and what may be a picture, under their own names, nothing else
+    ("")."""
+    suffix = posixpath.splitext(name)[1]  # DICOM files are also named by UIDs, or have none
+    return name if suffix.lower() in (*IMAGE_SUFFIXES, *TABLES, "") or suffix[1:].isdigit() else ""
 
 
 def opened(
@@ -44,7 +46,7 @@ def opened(
             raise UserError(f"{source} {what}; give the folder or the archive of the data set")
         return source
     unpack = functools.partial(_unpack, archive, place)
-    stage_key = key(archive=sha256_of(archive), form=1)
+    stage_key = key(archive=sha256_of(archive), form=2)
     return made(workspace, stage_key, unpack, what=f"{archive.name}, unpacked,", say=say, mirrored=False)
 
 
@@ -95,17 +97,22 @@ def _members(archive: Path) -> Iterator[Iterable[tuple[str, int, Callable[[], IO
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as packed:
             yield (
-                (member.filename, member.file_size, functools.partial(packed.open, member))
+                (_slashed(member.filename), member.file_size, functools.partial(packed.open, member))
                 for member in packed.infolist()
                 if not member.is_dir()
             )
     else:
         with tarfile.open(archive) as packed:
             yield (
-                (member.name, member.size, functools.partial(packed.extractfile, member))
+                (_slashed(member.name), member.size, functools.partial(packed.extractfile, member))
                 for member in packed
-                if member.isfile()
+                if member.isfile() or member.islnk()  # a second name of a file before it
             )
+
+
+def _slashed(name: str) -> str:
+    """A member's name with the slashes of archives, which some programs of Windows do not write."""
+    return name if "/" in name else name.replace("\\", "/")
 
 
 def files_below(folder: Path) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """Scores of new files by a trained arm: read, kept by content, and scored exam by exam.
 
-What a file gives is kept under the sha256 of its bytes and the key of the model: a killed run goes on where it was, and
+What a file gives is kept under the sha256 of its bytes (and of what its name tells) and the key of the model: a killed run goes on where it was, and
 never takes one file for another.
 """
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.special import expit
 
+from mammojax.datasets.layout import files_below
 from mammojax.datasets.patients import identity, is_placeholder
 from mammojax.datasets.samples import Samples
 from mammojax.datasets.samples import other_view as other_views
@@ -23,8 +25,9 @@ from mammojax.errors import UserError
 from mammojax.experiment.inputs import neighbours
 from mammojax.experiment.model import Evidence, Model
 from mammojax.images.geometry import Geometry
-from mammojax.images.reading.any_file import is_image_file
+from mammojax.images.reading.any_file import IMAGE_SUFFIXES, is_image_file
 from mammojax.images.reading.isolated import read_crops
+from mammojax.images.views import from_file_name
 from mammojax.runs.files import read_json, writing
 
 SCALE = (
@@ -54,7 +57,7 @@ def files_of(arguments: Iterable[str]) -> list[File]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if p.is_file() and is_image_file(p)]
+            inside = sorted(filter(_is_to_score, (path / name for name in files_below(path))))
             if not inside:
                 raise UserError(
                     f"{path} holds no DICOM, PNG, TIFF, PGM or JPEG files; name files or another folder"
@@ -67,9 +70,14 @@ def files_of(arguments: Iterable[str]) -> list[File]:
         raise UserError(
             "no files to score; name DICOM, PNG, TIFF, PGM or JPEG files, or folders that hold them"
         )
-    short = [name for name, _ in found.values()]
-    names = [name if short.count(name) == 1 else long for name, long in found.values()]
+    times = Counter(name for name, _ in found.values())
+    names = [name if times[name] == 1 else long for name, long in found.values()]
     return [File(_printable(name), path) for name, path in zip(names, found)]
+
+
+def _is_to_score(path: Path) -> bool:
+    """Whether a file of a folder is to have a row: pictures, and links that say they are one but lead nowhere."""
+    return is_image_file(path) or (path.suffix.lower() in IMAGE_SUFFIXES and not path.exists())
 
 
 def _printable(name: str) -> str:
@@ -182,11 +190,15 @@ def _picture(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _digest(path: Path) -> str | None:
+    """What a file's reading is kept under, None if it cannot be read: its bytes, and the side and view that its name tells."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            content = hashlib.file_digest(file, "sha256")
     except OSError:
         return None
+    if any(told := from_file_name(path.name)):
+        content.update("\0".join(("", *told)).encode())
+    return content.hexdigest()
 
 
 def _keep(work: Path, digest: str, model: Model, found) -> None:
