@@ -74,6 +74,7 @@ def crop_file(
             raise Rejected(_NO_PATIENT)
         laterality, _, sides = believed("laterality", _claims(source.laterality, mammogram.laterality))
         view, _, views = believed("view", _claims(source.view, mammogram.view))
+        source, misplaced = _fitting(source, mammogram.pixels.shape)
         crop = crop_breast(replace(mammogram, laterality=laterality), margin=margin)
     except Rejected as reason:
         outcome = Outcome(None, str(reason))
@@ -97,7 +98,7 @@ def crop_file(
             geometry=crop.geometry.to_json(),
             box=(crop.box.top, crop.box.left, crop.box.height, crop.box.width),
             rules=tuple(mammogram.rules),
-            warnings=(*source.warnings, *sides, *views, *mammogram.warnings, *crop.warnings),
+            warnings=(*source.warnings, *misplaced, *sides, *views, *mammogram.warnings, *crop.warnings),
         )
         step, small, inside = _reduced(mammogram, crop)
         film = acquisition(mammogram, small, inside, device=source.device, warnings=record.warnings)
@@ -147,6 +148,28 @@ def _stem(file: str) -> str:
 
 def _claims(table: str, header: str) -> tuple[tuple[str, str], ...]:
     return ("the table", table), ("the file", header)
+
+
+def _fitting(source: Source, shape: tuple[int, int]) -> tuple[Source, tuple[str, ...]]:
+    """(what is said of a picture of this shape, warnings): spacing and lesions only where they can be of this picture."""
+    if source.shape not in (None, shape):
+        rows, columns = source.shape
+        warning = (
+            f"the picture has {shape[0]} x {shape[1]} pixels, {rows} x {columns} are published: another scale, of which "
+            "spacing and lesions are not known"
+        )
+        return replace(source, spacing=None, lesions=()), (warning,)
+    inside = tuple(
+        lesion
+        for lesion in source.lesions
+        if -0.5 <= lesion["row"] < shape[0] and -0.5 <= lesion["column"] < shape[1]
+    )
+    outside = len(source.lesions) - len(inside)
+    if not outside:
+        return source, ()
+    return replace(source, lesions=inside), (
+        f"{outside} annotated lesions lie outside the picture and are left out",
+    )
 
 
 def _reduced(mammogram: Mammogram, crop: Crop) -> tuple[int, np.ndarray, np.ndarray]:

@@ -244,8 +244,9 @@ def _identity(entry: Entry, sha256: str) -> dict:
     facts = asdict(entry.source)
     for field in ("path", "left_out", "parts"):  # the latter two are in the verdict
         facts.pop(field)
-    if not facts["device"]:
-        facts.pop("device")  # says nothing: the keys of sets without it are those of before there was one
+    for field in ("device", "shape"):
+        if not facts[field]:
+            facts.pop(field)  # says nothing: the keys of sets without it are those of before there was one
     verdict = entry.verdict.reason if isinstance(entry.verdict, Dropped) else entry.verdict
     return {**facts, "verdict": verdict, "sha256": sha256}
 

@@ -23,7 +23,8 @@ class Source:
     with row, column, radius (original pixels) and kind; for localisation only. missing: a reason known without reading
     (the file is then rejected). warnings: what a reader should know. left_out: a rule of the data set by which the file
     is not used, such as that it is a copy of another. parts: of the data set's official split that it belongs to.
-    device: what the table says of the machine, for accounts only.
+    device: what the table says of the machine, for accounts only. shape: rows and columns of the picture that spacing and
+    lesions are of; of a file of another size they are not believed. None where nobody says.
     """
 
     file: str
@@ -40,6 +41,7 @@ class Source:
     left_out: str = ""
     parts: tuple[str, ...] = ()
     device: str = ""
+    shape: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

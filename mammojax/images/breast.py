@@ -22,6 +22,7 @@ _DENSE = 4.0  # times the thin part of the histogram
 _PEAK = 3.0  # times as dense again must a film base be that is brighter than a third of Otsu's threshold
 _SHARP = 0.75  # a jump within three pixels, as a share of the range of tissue, that no skin makes
 _LEAST = 0.04  # share of the picture below which a mask is not believed
+_SECOND = 0.4  # of the breast's area: more is no label or bar
 _UPRIGHT = 0.05  # a lean below this tells no side; breasts that do not fill the frame have 0.08 and more
 
 
@@ -60,6 +61,11 @@ def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
     mask, warnings = breast_mask(pixels, mammogram.bits), []
     if looks_inverted(pixels):
         warnings.append("looks inverted: what is around the breast is white; believed as it is")
+    if (share := _beside(pixels, mask)) > _SECOND:
+        warnings.append(
+            f"an area of {share:.0%} of the breast's size and half its brightness lies beside it and was cleared; two breasts "
+            "in one picture?"
+        )
     fraction = float(mask.mean())
     if fraction < _LEAST:
         warnings.append(
@@ -101,6 +107,17 @@ def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
         mask=np.ascontiguousarray(mask),
         warnings=tuple(warnings),
     )
+
+
+def _beside(pixels: np.ndarray, mask: np.ndarray) -> float:
+    """The largest area outside the mask that is at least half as bright as the breast, as a share of the breast's area."""
+    step = max(1, max(pixels.shape) // 256)
+    small, inside = pixels[::step, ::step], mask[::step, ::step]
+    if not inside.any():
+        return 0.0
+    bright = (small > np.median(small[inside]) / 2) & ~ndimage.binary_dilation(inside, iterations=3)
+    parts, count = ndimage.label(ndimage.binary_opening(bright, iterations=2))
+    return float(np.bincount(parts.ravel())[1:].max() / inside.sum()) if count else 0.0
 
 
 def _cleared(image: np.ndarray, mask: np.ndarray, *, reach: float) -> np.ndarray:

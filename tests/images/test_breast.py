@@ -273,3 +273,16 @@ def test_lettering_in_the_box_but_off_the_breast_is_cleared_and_the_breast_is_no
     kept = np.zeros_like(breast)
     kept[back[:, 0], back[:, 1]] = True
     assert kept[breast].all() and not kept[35:60, 180:215].any()
+
+
+def test_a_second_breast_in_the_picture_is_said():
+    rows, columns = np.mgrid[:300, :200]
+    breast = (rows - 150) ** 2 / 110**2 + columns**2 / 130**2 < 1
+    one = np.where(breast, 2000 + (rows * 7 + columns * 13) % 500, 20).astype(np.uint16)
+    label = one.copy()
+    label[20:60, 150:195] = 4095
+    two = np.hstack([one, one[:, ::-1]])
+    said = [
+        any("two breasts" in w for w in crop_breast(Mammogram(p, 12)).warnings) for p in (one, label, two)
+    ]
+    assert said == [False, False, True]

@@ -88,6 +88,7 @@ class Mias(MammogramBuilder):
                     breast=name,
                     view="MLO",
                     spacing=(0.2, 0.2),
+                    shape=(_SIZE, _SIZE),
                     facts=Facts(
                         malignant=any(f["severity"] == "M" for f in findings) if findings else None,
                         abnormal=any(f["kind"] != "NORM" for f in findings) if findings else None,

@@ -88,9 +88,16 @@ def _sources(root: Path, row: Row, files: list[str], findings: dict[str, list[di
                 if name in files[:1] or missing
                 else "a copy of an image that is there in a better form",
                 parts=parts,
+                shape=None if note else _shape(values),
             )
         )
     return found
+
+
+def _shape(values: dict[str, str]) -> tuple[int, int] | None:
+    """Rows and columns by the table, None where it does not tell them."""
+    told = [plain(values.get(column, "")) for column in ("height", "width")]
+    return tuple(map(int, told)) if all(map(str.isdecimal, told)) else None
 
 
 def _findings(path: Path) -> dict[str, list[dict]]:
