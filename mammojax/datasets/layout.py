@@ -19,6 +19,7 @@ from mammojax.runs.stages import key, made
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 TABLES = (".csv", ".xls", ".xlsx", ".xml", ".txt")
+_OURS = ({"config.json", "environment.json"}, {"contents.json"})  # a run's folder, one of prepared sets
 _COMPRESSED_WORDS = "download it again, or unpack it yourself and give the folder"
 _BEST_FIRST = (".dcm", ".dicom", "", ".tif", ".tiff", ".png", ".pgm", ".jpg", ".jpeg")
 
@@ -118,7 +119,8 @@ def _slashed(name: str) -> str:
 def files_below(folder: Path) -> Iterator[str]:
     """The path of every file below a folder, relative to it; hidden ones are left out.
 
-    Links to folders elsewhere are followed, each folder once; links to folders below or above this one are not.
+    Links to folders elsewhere are followed, each folder once; links to folders below or above this one are not. Runs and
+    prepared sets that lie in the folder are no part of it.
     """
     root = os.path.join(folder, "")
     home, elsewhere = os.path.realpath(root), set()
@@ -133,6 +135,9 @@ def files_below(folder: Path) -> Iterator[str]:
         return new
 
     for parent, folders, files in os.walk(root, followlinks=True):
+        if parent != root and any(marks <= set(files) for marks in _OURS):
+            folders.clear()
+            continue
         folders[:] = [
             name
             for name in sorted(folders)

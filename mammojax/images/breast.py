@@ -59,13 +59,7 @@ def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
     if pixels.size == 0 or pixels.min() == pixels.max():
         raise Rejected("empty picture: no breast can be found")
     mask, warnings = breast_mask(pixels, mammogram.bits), []
-    if looks_inverted(pixels):
-        warnings.append("looks inverted: what is around the breast is white; believed as it is")
-    if (share := _beside(pixels, mask)) > _SECOND:
-        warnings.append(
-            f"an area of {share:.0%} of the breast's size and half its brightness lies beside it and was cleared; two breasts "
-            "in one picture?"
-        )
+    doubts = _doubts(pixels, mask)
     fraction = float(mask.mean())
     if fraction < _LEAST:
         warnings.append(
@@ -105,17 +99,32 @@ def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
         side=side,
         mask_fraction=fraction,
         mask=np.ascontiguousarray(mask),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *doubts),
     )
 
 
+def _doubts(pixels: np.ndarray, mask: np.ndarray) -> list[str]:
+    """What lets one doubt that this is the picture of one breast as it should be shown."""
+    doubts = []
+    if looks_inverted(pixels):
+        doubts.append("looks inverted: what is around the breast is white; believed as it is")
+    if (share := _beside(pixels, mask)) > _SECOND:
+        doubts.append(
+            f"an area of {share:.0%} of the breast's size lies beside it, as bright, and was cleared; two breasts in one picture?"
+        )
+    return doubts
+
+
 def _beside(pixels: np.ndarray, mask: np.ndarray) -> float:
-    """The largest area outside the mask that is at least half as bright as the breast, as a share of the breast's area."""
+    """The largest area outside the mask that is brighter than halfway from the air to the breast, as a share of the breast's
+    area.
+    """
     step = max(1, max(pixels.shape) // 256)
     small, inside = pixels[::step, ::step], mask[::step, ::step]
-    if not inside.any():
+    if not inside.any() or inside.all():
         return 0.0
-    bright = (small > np.median(small[inside]) / 2) & ~ndimage.binary_dilation(inside, iterations=3)
+    halfway = (np.median(small[inside]) + np.median(small[~inside])) / 2
+    bright = (small > halfway) & ~ndimage.binary_dilation(inside, iterations=3)
     parts, count = ndimage.label(ndimage.binary_opening(bright, iterations=2))
     return float(np.bincount(parts.ravel())[1:].max() / inside.sum()) if count else 0.0
 

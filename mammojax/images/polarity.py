@@ -13,8 +13,7 @@ _WHITE = 0.9  # of the range of greys
 def looks_inverted(pixels: np.ndarray) -> bool:
     """Whether the even part of the frame, which is air, is as bright as the brightest of the picture.
 
-    pixels: uint16[h, w]. Of 303 films (196 of mini-MIAS, 95 full-field digital, 8 of CBIS-DDSM, 4 cropped ones) it says so of none,
-    and of 294 of their negatives: the others' breasts fill the frame.
+    pixels: uint16[h, w]. Negatives of breasts that fill the frame are not found.
     """
     step = max(1, max(pixels.shape) // _ROWS)
     small = ndimage.gaussian_filter(pixels[::step, ::step].astype(np.float32), 0.7)

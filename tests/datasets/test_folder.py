@@ -238,3 +238,14 @@ def test_linked_folders_are_looked_into_once(tmp_path):
         ("in/b.png", "", False),
         ("out/deep/c.png", "", False),
     ]
+
+
+def test_a_split_that_parts_patients_is_said(tmp_path):
+    table = "path,patient,label,split\na.png,07,0,train\nsub/b.dcm,7,1,test\n"
+    lines = []
+    find(folder_of(tmp_path, table), keep_split="train", say=lines.append)
+    assert lines == [
+        "the split train of table.csv is not patient-wise: 1 patients have pictures in it and outside of it"
+    ]
+    find(tmp_path, say=lines.append)
+    assert len(lines) == 1

@@ -5,12 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mammojax.datasets import crop as cropping
 from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
 from mammojax.runs import stages
-from tests.datasets.small_films import FOUR, facts_of, film, little, prepared
+from tests.datasets.small_films import FOUR, facts_of, film, ledger_of, little, prepared
 
 
 def test_a_changed_table_prepares_anew_and_keeps_what_was_there(tmp_path):
@@ -97,3 +98,14 @@ def test_a_flipped_bit_is_one_line_that_names_the_file_and_is_made_again(tmp_pat
         [damaged.image(i) for i in range(len(damaged))]
     again = prepared(source)
     assert facts_of(again) == facts and again.image(0).size
+
+
+def test_a_run_in_the_folder_of_the_films_changes_nothing_of_them(tmp_path):
+    source = little(tmp_path, FOUR)
+    first = prepared(source, to="source/run/prepared")
+    (source / "run" / "figures").mkdir()
+    Image.fromarray(film(9, height=24)).save(source / "run" / "figures" / "roc.png")
+    for name in ("config.json", "environment.json"):
+        (source / "run" / name).write_text("{}")
+    again = prepared(source, to="source/run/prepared")
+    assert again.directory == first.directory and len(ledger_of(again)) == len(FOUR)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import tarfile
 
 import numpy as np
 import pydicom
@@ -10,6 +11,7 @@ import pytest
 from mammojax.images.breast import crop_breast
 from mammojax.images.mammogram import Mammogram
 from mammojax.images.polarity import looks_inverted
+from mammojax.images.reading.any_file import read_mammogram
 from mammojax.images.reading.dicom import read_dicom
 from mammojax.phantom.dicom import _dataset
 from mammojax.phantom.screening_set import phantom_patient
@@ -48,3 +50,16 @@ def test_a_breast_that_fills_the_frame_does_not_look_inverted():
     noise = np.random.default_rng(0).integers(1000, 4000, (300, 200)).astype(np.uint16)
     assert not looks_inverted(noise) and not looks_inverted(4000 - noise)
     assert not looks_inverted(np.full((9, 7), 5, np.uint16))
+
+
+@pytest.mark.slow
+def test_no_mias_film_looks_inverted_nor_holds_two_breasts_and_most_negatives_do(shared):
+    found = []
+    with tarfile.open(shared / "data/mias/all-mias.tar.gz") as tar:
+        for member in (m for m in tar if m.name.endswith(".pgm")):
+            film = read_mammogram(tar.extractfile(member).read(), member.name)
+            warnings = " ".join(crop_breast(film).warnings)
+            assert "inverted" not in warnings and "two breasts" not in warnings, member.name
+            found.append(looks_inverted(255 - film.pixels))
+    # the breasts of the others leave less than two fifths of the frame to the air
+    assert len(found) == 196 and sum(found) >= 180

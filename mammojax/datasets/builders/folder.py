@@ -65,7 +65,7 @@ class Folder(MammogramBuilder):
         keep_split: str,
         workers: int = 0,
         track: Callable | None = None,
-        say: Callable | None = None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> list[Source]:
         """See `MammogramBuilder.find`.
 
@@ -99,6 +99,12 @@ class Folder(MammogramBuilder):
             else dataclasses.replace(one, facts=None, left_out=f"outside the split {keep_split} of the table")
             for one in found
         ]
+        parted = _patients(found, bool) & _patients(found, lambda left_out: not left_out)
+        if parted:
+            say(
+                f"the split {keep_split} of {file.name} is not patient-wise: {len(parted)} patients have pictures in it and "
+                "outside of it"
+            )
         if columns["patient"]:
             _refuse_nobody(file, columns["patient"], found)
         listed = {films.place(one.file) for one in found}
@@ -237,6 +243,11 @@ def _kept(file: Path, table: Table, split: str, keep_split: str) -> list[bool]:
             f"{', '.join(f'{printable(value)[:40]} ({n} rows)' for value, n in there)}; choose with data.folder.keep_split"
         )
     return kept
+
+
+def _patients(found: list[Source], chosen: Callable[[str], bool]) -> set[str]:
+    """Patients of the pictures whose `left_out` is chosen."""
+    return {identity(one.patient) for one in found if one.patient and chosen(one.left_out)}
 
 
 def _refuse_nobody(file: Path, column: str, found: list[Source]) -> None:

@@ -28,6 +28,7 @@ from mammojax.images.reading.codestream import declared_size
 from mammojax.images.reading.elements import read_elements
 from mammojax.images.reading.greyscale import display_table, padded
 from mammojax.images.reading.rle import decode_rle
+from mammojax.images.reading.stored_bits import sign_is_doubtful
 
 _GDCM, _OPENJPEG = "python-gdcm", "pylibjpeg and pylibjpeg-openjpeg"
 _PLUG_INS = {
@@ -83,6 +84,12 @@ def read_dicom(
             raise Rejected(f"malformed header ({type(error).__name__})") from None
         warnings += dicom_header.flags(header)
         codes = _decode(header, syntax, max_pixels)
+        signed = bool(header.get("PixelRepresentation", 0))
+        if sign_is_doubtful(codes, high_bit=high_bit, signed=signed):
+            warnings.append(
+                f"PixelRepresentation {int(signed)} is doubtful: values leap from one end of their range to the other all over "
+                "the picture; believed as it is"
+            )
         present = values_present(codes)[: 2**header.BitsAllocated]
         table = display_table(header, for_processing=for_processing, high_bit=high_bit, present=present)
         seen = present & ~table.padding

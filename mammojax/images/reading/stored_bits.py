@@ -17,6 +17,8 @@ from pydicom.dataset import Dataset
 
 from mammojax.images.mammogram import USUAL_DEPTHS
 
+_LEAPS = 200
+
 
 @dataclass(frozen=True)
 class StoredBits:
@@ -69,6 +71,24 @@ def stored_bits(
         f"plane declares; {'signed ' if below else ''}values of {bits} bits are taken"
     )
     return StoredBits(bits, 0, below, overlay)
+
+
+def sign_is_doubtful(codes: np.ndarray, *, high_bit: int, signed: bool) -> bool:
+    """Whether values leap from one end of their range to the other all over the picture, and would not with the sign the other
+    way round: PixelRepresentation is wrong then, and what is brightest is shown darkest.
+
+    codes: uint[h, w]. Edges of letters and bars leap as well, in fewer than one of `_LEAPS` pairs of neighbours.
+    """
+    rows = codes[:: max(1, len(codes) // 256)].astype(np.int64) & ((1 << high_bit + 1) - 1)
+    top = (rows >> high_bit).astype(bool)
+    if not top.any() or top.all():
+        return False
+    plain, wrapped = (
+        int((np.abs(np.diff(values, axis=1)) > 1 << high_bit).sum())
+        for values in (rows, np.where(top, rows - (1 << high_bit + 1), rows))
+    )
+    told, other = (wrapped, plain) if signed else (plain, wrapped)
+    return told > rows.size / _LEAPS and other < told / 10
 
 
 def _lie_within(codes: np.ndarray, told: StoredBits, allocated: int) -> bool:

@@ -64,3 +64,21 @@ def test_a_presentation_lut_against_the_interpretation_is_said_and_not_believed(
         dicom_file(stored, PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="IDENTITY")
     )
     assert (turned.pixels == 4095 - stored).all() and "IDENTITY contradicts MONOCHROME1" in turned.warnings[0]
+
+
+def test_a_sign_that_lets_values_leap_all_over_the_picture_is_doubted(dicom_file):
+    rng = np.random.default_rng(1)
+    tissue = np.linspace(0, 4000, 40) + rng.normal(0, 60, (60, 40))
+    unsigned = np.clip(tissue, 0, 4095).astype(np.uint16)
+    around_zero = (tissue / 40 - 10).astype(np.int16)
+    labelled = np.clip(tissue / 2, 0, 2000).astype(np.uint16)
+    labelled[5:9, 4:9] = 4095
+    for pixels, said, bits, options in (
+        (unsigned, False, 12, {}),
+        (unsigned, True, 12, {"PixelRepresentation": 1}),
+        (around_zero, False, 16, {}),
+        (around_zero, True, 16, {"PixelRepresentation": 0}),
+        (labelled, False, 12, {}),
+    ):
+        warnings = read_dicom(dicom_file(pixels, bits=bits, **options)).warnings
+        assert any("is doubtful" in w for w in warnings) == said
