@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -75,6 +76,7 @@ def run(main: Callable, *, config: str | None = None, file_flag: str = "config")
     settings = []
 
     def parse(argv):
+        argv = [argv[0], *map(_at_home, argv[1:])]
         try:
             if config is not None:
                 file, values, rest = config_file.split_flags(argv[1:], file_flag)
@@ -132,6 +134,13 @@ def run(main: Callable, *, config: str | None = None, file_flag: str = "config")
             end(0)
 
     app.run(guarded, flags_parser=parse)
+
+
+def _at_home(argument: str) -> str:
+    """--output=~/scores.csv as it is meant: a shell leaves a ~ after the = alone. Fields of the settings know it themselves."""
+    name, equals, value = argument.partition("=")
+    is_flag = re.fullmatch(r"--?(?!config\.)\w+", name)
+    return name + equals + os.path.expanduser(value) if is_flag else argument
 
 
 def command() -> str:

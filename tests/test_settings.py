@@ -14,6 +14,7 @@ from mammojax.settings import (
     explain,
     fields_from,
     from_mapping,
+    further_sets,
     to_mapping,
     with_overrides,
 )
@@ -238,3 +239,20 @@ def test_help_explains_every_field_with_its_default_range_and_choices_in_100_col
             assert ", ".join(leaf.facts["choices"]) in text
     assert "--config.model.np=15 (from 1 to 256)" in text
     assert "one of logistic, cubic" in text
+
+
+def test_a_tilde_in_a_place_is_the_home_folder_however_it_was_given(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    places = ("run", "data.source", "data.prepared", "model.weights", "scan.representations")
+    for path in places:
+        *sections, name = path.split(".")
+        nested = {name: "~/films"}
+        for section in reversed(sections):
+            nested = {section: nested}
+        assert value_of(from_mapping(nested), path) == "/home/somebody/films"
+        typed = with_overrides(from_mapping({}), {path: "~"})
+        assert value_of(typed, path) == "/home/somebody"
+    # what is no place is left as it is
+    assert from_mapping({"data": {"folder": {"csv": "~a.csv"}}}).data.folder.csv == "~a.csv"
+    further = further_sets(from_mapping({"data": {"also": ["mias:source=~/mias"]}}))
+    assert further[0].data.source == "/home/somebody/mias"

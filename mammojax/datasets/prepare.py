@@ -2,7 +2,8 @@
 was.
 
 A prepared set lies in a folder named by the key of all that determines it: the bytes of the files, what the data set's
-table says of them, the label scheme, and the rules. Processes that want the same set share the files out; one packs.
+table says of them, the label scheme, and the rules. Processes that want the same set share out the files and, when all
+are cropped, the shards that they are packed into; one finishes.
 """
 
 import functools
@@ -18,13 +19,14 @@ from mammojax.datasets import accounts
 from mammojax.datasets.accounts import Account
 from mammojax.datasets.builders import BUILDERS
 from mammojax.datasets.contents import Contents
-from mammojax.datasets.crop import crop_file, note_crash, outcome_path, read_outcome
+from mammojax.datasets.crop import Outcome, crop_file, note_crash, outcome_path, read_outcome
 from mammojax.datasets.duplicates import resolved
 from mammojax.datasets.labels import Dropped, chosen_scheme, label, numbered_classes
 from mammojax.datasets.layout import files_below
 from mammojax.datasets.listing import Entry, entries
 from mammojax.datasets.pack import DRAWN, pack
 from mammojax.datasets.record import RecordSet, Source
+from mammojax.datasets.shards import write_shards
 from mammojax.datasets.workers import shared_results
 from mammojax.errors import UserError
 from mammojax.images.reading.isolated import CRASHED
@@ -133,8 +135,8 @@ def prepare(
 
     wanted = [entry for entry in described if not isinstance(entry.verdict, Dropped)]
 
-    def crop(folder: Path, *, wait: bool) -> int:
-        """Crops the files, those that no other process has, and returns the depth of the set's rasters."""
+    def crop(folder: Path) -> int:
+        """Crops the files, with the other processes that do, and returns the depth of the set's rasters."""
         work = folder / stages.WORK
         bits = depth or contents.depth(
             [(path, digests[path]) for path in paths], workers=workers, track=track
@@ -155,20 +157,33 @@ def prepare(
             )
 
         left = sum(not done(number) for number in range(len(jobs)))
-        cropped = shared_results(one, jobs, done=done, stage=folder, workers=workers, wait=wait)
+        cropped = shared_results(one, jobs, done=done, stage=folder, workers=workers)
         for number, outcome in track(cropped, total=left, description="cropping"):
             if outcome == CRASHED:
                 note_crash(work, wanted[number].source.file, outcome)
         return bits
 
+    def found(work: Path) -> list[Outcome]:
+        return [read_outcome(work, entry.source.file) for entry in wanted]
+
+    def help(folder: Path) -> None:
+        work = folder / stages.WORK
+        crop(folder)
+        try:
+            outcomes = found(work)
+        except FileNotFoundError:  # another process has finished, and removed its scratch
+            return
+        used, _, _ = resolved([outcome for outcome in outcomes if outcome.record])
+        if used:
+            write_shards(name, used, folder, work, workers=workers, track=track, wait=False)
+
     def make(folder: Path) -> dict:
         work = folder / stages.WORK
-        bits = crop(folder, wait=True)
-        outcomes = [read_outcome(work, entry.source.file) for entry in wanted]
-        read = [outcome for outcome in outcomes if outcome.record]
-        used, left_out, notes = resolved(read)
+        bits = crop(folder)
+        outcomes = found(work)
+        used, left_out, notes = resolved([outcome for outcome in outcomes if outcome.record])
         rejected = {e.number: o.reason for e, o in zip(wanted, outcomes) if not o.record}
-        pack(builder, name, used, folder, work, scheme=scheme, depth=bits, track=track)
+        pack(name, used, folder, work, scheme=scheme, depth=bits, workers=workers, track=track)
         if inverted := sum(any("looks inverted" in w for w in o.record.warnings) for o in used):
             notes.append(
                 f"{inverted} pictures look inverted, white around the breast; see the warnings in accounts.csv"
@@ -189,7 +204,7 @@ def prepare(
         make,
         what=f"prepared set {stage_key}",
         say=say,
-        help=functools.partial(crop, wait=False),
+        help=help,
     )
     for note in stages.finished(folder)["notes"]:
         say(note)

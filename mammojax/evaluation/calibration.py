@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from mammojax.errors import UserError
@@ -90,6 +89,7 @@ def _least_cross_entropy(x: np.ndarray, targets: np.ndarray, *, start: float) ->
 
     scikit-learn's logistic regression has neither targets between 0 and 1 nor a bound on the slope; scipy's optimiser has.
     """
+    from scipy.optimize import minimize  # takes seconds to load, and a finished table fits nothing
 
     def value(at):
         z = at[0] * x + at[1]

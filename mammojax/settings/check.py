@@ -5,6 +5,7 @@ import contextlib
 import difflib
 import math
 import numbers
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, get_args, get_origin
@@ -84,7 +85,7 @@ def checked(leaf: Leaf, value: Any) -> Any:
     """The value in the field's type: whole numbers become floats where the field is one, lists become tuples.
 
     Raises UserError for another type (true is no number), nan and infinity, a value out of range or of the choices, an
-    empty tuple where the default is none, and text with control characters.
+    empty tuple where the default is none, and text with control characters. ~ becomes the home folder in places.
     """
     if not is_tuple(leaf):
         return _scalar(leaf, value, value)
@@ -105,7 +106,8 @@ def _scalar(leaf: Leaf, value: Any, whole: Any) -> Any:
             raise wrong(leaf, whole)
         if facts.get("choices") and value not in facts["choices"]:
             raise wrong(leaf, whole, hint=nearest(value, facts["choices"]))
-        return value
+        # a shell leaves the ~ of --config.run=~/runs alone, and a folder of that name is not meant
+        return os.path.expanduser(value) if facts.get("place") else value
     if not isinstance(value, numbers.Integral if kind is int else numbers.Real):
         raise wrong(leaf, whole)
     try:

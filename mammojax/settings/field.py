@@ -13,11 +13,13 @@ def field(
     most=None,
     above=None,
     below=None,
+    place: bool = False,
 ):
     """A settings field.
 
     choices: the values that are allowed; table: the name of the table whose keys are ("" is allowed where it is the
-    default). least, most: the closed range of a number, or of every element of a tuple; above, below: the open one.
+    default). least, most: the closed range of a number, or of every element of a tuple; above, below: the open one. place: a
+    file or folder, in which ~ is the home folder.
     """
     facts = {
         "sentence": sentence,
@@ -27,5 +29,6 @@ def field(
         "most": most,
         "above": above,
         "below": below,
+        "place": place,
     }
     return dataclasses.field(default=default, metadata=facts)

@@ -47,7 +47,9 @@ class Data:
 
     name: str = field("folder", "The data set.", table="builders")
     source: str = field(
-        "", "The folder (or archive) with the files, as they were downloaded; gs:// and s3:// too."
+        "",
+        "The folder (or archive) with the files, as they were downloaded; gs:// and s3:// too.",
+        place=True,
     )
     labels: str = field("", "The label scheme; empty: the data set's default.", table="label_schemes")
     also: tuple[str, ...] = field(
@@ -55,7 +57,7 @@ class Data:
     )
     split: str = field("", "Part of an official split: train, test, clean_train, clean_test; empty: all.")
     prepared: str = field(
-        "", "Folder of prepared sets; empty: RUN/prepared. Share it between runs to prepare once."
+        "", "Folder of prepared sets; empty: RUN/prepared. Share it between runs to prepare once.", place=True
     )
     margin: float = field(
         0.02, "What the breast box grows by, share of its longer side.", least=0.0, most=0.5
@@ -81,7 +83,7 @@ class Model:
     """The scanning network, the map it gives, and the classifier."""
 
     backbone: str = field("efficientnet_lite0", "The pretrained scanning network.", table="backbones")
-    weights: str = field("", "A weights file; empty: the backbone's own.")
+    weights: str = field("", "A weights file; empty: the backbone's own.", place=True)
     tap: str = field("", "The layer that representations are taken from; empty: the backbone's default.")
     map: str = field(
         "grid",
@@ -131,7 +133,7 @@ class Scan:
     """The scan of all crops, once."""
 
     representations: str = field(
-        "", "The cache; empty: RUN/representations. Share it between runs to scan once."
+        "", "The cache; empty: RUN/representations. Share it between runs to scan once.", place=True
     )
     scale: float = field(1.0, "Of the crop before it is scanned, by area averaging.", above=0.0, most=1.0)
     cache: str = field(
@@ -291,7 +293,7 @@ class Crossval:
 class Settings:
     """All settings of a run. arms: arms of one's own, by name: {"base": "auc", "title": ..., "loss": {"policy": "fifo"}}."""
 
-    run: str = field("runs/default", "The run directory: everything that a run makes lies in it.")
+    run: str = field("runs/default", "The run directory: everything that a run makes lies in it.", place=True)
     mirror: str = field(
         "",
         "A bucket's folder (gs://, s3://) that finished results are copied to and taken from; empty: none.",

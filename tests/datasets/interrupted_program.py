@@ -18,11 +18,13 @@ from array_record.python import array_record_module  # noqa: F401
 from small_films import OPTIONS
 
 import mammojax.datasets.builders.folder  # noqa: F401
+from mammojax.datasets import shards
 from mammojax.datasets.prepare import prepare
 from mammojax.errors import UserError
 from mammojax.runs import stages
 
 SOURCE, WORK = Path(sys.argv[1]), Path(sys.argv[2])
+shards._LEAST = 1  # every record is a shard
 
 
 def start(to: str, *, before=lambda: None) -> int:

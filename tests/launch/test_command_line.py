@@ -51,6 +51,17 @@ def test_the_names_that_help_reads_from_source_are_those_of_the_tables():
         names(ROOT / "launch" / "tables.py", "ABSENT")
 
 
+def test_a_tilde_behind_a_flag_is_the_home_folder(tmp_path, monkeypatch):
+    from launch.command_line import _at_home
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _at_home("--output=~/scores.csv") == f"--output={tmp_path}/scores.csv"
+    assert _at_home("--config=~/own.py") == f"--config={tmp_path}/own.py"
+    # a shell has seen to the first, the settings see to the second, the third is a name, the others hold none
+    for other in ("~/film.dcm", "--config.run=~/run", "film=~.dcm", "--flag=a~b", "--flag", "--"):
+        assert _at_home(other) == other
+
+
 @pytest.mark.parametrize(
     "flags, says",
     [

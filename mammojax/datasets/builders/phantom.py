@@ -10,7 +10,6 @@ from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import Facts
 from mammojax.datasets.record import Source
 from mammojax.errors import UserError
-from mammojax.phantom.dicom import write_phantom_set
 from mammojax.runs.stages import key, made
 
 _OWN = re.compile(r"\.?[0-9a-f]{16}(\.|$)")  # a set, its lock, or a damaged one that was set aside
@@ -52,6 +51,10 @@ class Phantom(MammogramBuilder):
         }
 
         def make(folder: Path) -> dict:
+            from mammojax.phantom.dicom import (
+                write_phantom_set,
+            )  # loads pydicom: seconds, where nothing is made
+
             write_phantom_set(folder, **made_with, workers=workers, progress=track)
             return made_with
 

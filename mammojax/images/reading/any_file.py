@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from mammojax.images.mammogram import MAX_PIXELS, Mammogram, Rejected
-from mammojax.images.reading.dicom import read_dicom
-from mammojax.images.reading.elements import starts_as_dicom
 from mammojax.images.reading.raster import read_raster
+from mammojax.images.reading.starts import starts_as_dicom
 
 IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".tif", ".tiff", ".pgm", ".jpg", ".jpeg")
 """Lower-case suffixes of files that a listing of a folder takes for pictures; see `is_image_file`."""
@@ -41,6 +40,8 @@ def read_mammogram(
     ):  # a preamble may hold anything, TIFF included
         return read_raster(data, name, max_pixels=max_pixels, depth=depth)
     if starts_as_dicom(data[:132]):
+        from mammojax.images.reading.dicom import read_dicom  # see `starts`
+
         return read_dicom(data, name=name, for_processing=for_processing, max_pixels=max_pixels)
     for start, reason in _OTHERS:
         if data.startswith(start):

@@ -74,20 +74,6 @@ _USEFUL = (
 _OVERLAYS = [(group << 16) + element for group in range(0x6000, 0x6020, 2) for element in (0x0102, 0x3000)]
 _TAGS = [*map(tag_for_keyword, (*_NEEDED, *_USEFUL, "PixelData")), *_OVERLAYS]
 _NUMBERS = ("DS", "IS", "US", "SS", "US or SS")
-_EXPLICIT_VR = b"AE AS AT CS DA DS DT FL FD IS LO LT OB OW PN SH SL SQ SS ST TM UI UL UN US UT".split()
-
-
-def starts_as_dicom(head: bytes) -> bool:
-    """Whether a file whose first bytes (132 or more) these are is DICOM, with the preamble or without."""
-    if head[128:132] == b"DICM":
-        return True
-    if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 16:  # a file starts in group 0002 or 0008
-        return False
-    explicit = head[4:6] in _EXPLICIT_VR
-    return explicit or (
-        head[2:4] in (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x16\x00")
-        and int.from_bytes(head[4:8], "little") < 1024
-    )
 
 
 def read_elements(data: bytes, max_pixels: int, warnings: list[str]) -> tuple[Dataset, uid.UID]:

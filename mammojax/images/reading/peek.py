@@ -4,12 +4,7 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pydicom
-from pydicom import uid
-
-from mammojax.images.reading import header as dicom_header
-from mammojax.images.reading.dicom import silent_pydicom
-from mammojax.images.reading.elements import settled, starts_as_dicom
+from mammojax.images.reading.starts import starts_as_dicom
 from mammojax.images.views import from_file_name
 
 _BYTES = (
@@ -40,6 +35,14 @@ def peek(path: Path) -> Peek:
         return Peek()
     if not starts_as_dicom(data[:132]):
         return Peek(*from_file_name(path.name))
+
+    import pydicom  # see `starts`
+    from pydicom import uid
+
+    from mammojax.images.reading import header as dicom_header
+    from mammojax.images.reading.dicom import silent_pydicom
+    from mammojax.images.reading.elements import settled
+
     if uid.DeflatedExplicitVRLittleEndian.encode() in data[:4096]:
         return Peek()
     with silent_pydicom():

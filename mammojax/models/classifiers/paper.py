@@ -1,6 +1,7 @@
 """The classifier of the paper: three convolutions with pooling down to one pixel, two fully connected layers, one score."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -60,7 +61,7 @@ class Classifier(Standardised):
                 f"{tuple(hidden)}, dropout {dropout} cannot be built; all sizes must be positive"
             )
         super().__init__(channels)
-        he, exact = nnx.initializers.he_normal(), EXACT
+        he, exact = _he_normal, EXACT
         sizes = (channels, *filters)
         self.convolutions = nnx.List(
             [
@@ -104,6 +105,12 @@ class Classifier(Standardised):
         for i, dense in enumerate(self.dense, 1):
             steps.append((f"dense{i}", lambda x, dense=dense: self.dropout(nnx.relu(dense(x)))))
         return [*steps, ("score", self.score)]
+
+
+def _he_normal(key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike) -> jax.Array:
+    """A kernel after He et al. 2015, drawn as a matrix: the same numbers in four dimensions compile thrice as long."""
+    matrix = (math.prod(shape[:-1]), shape[-1])
+    return nnx.initializers.he_normal()(key, matrix, dtype).reshape(shape)
 
 
 def _convolved(convolution: nnx.Conv, x: jax.Array) -> jax.Array:
