@@ -38,6 +38,8 @@ def read_workbook(path: Path) -> Table:
         raise UserError(f"{path} has no rows; download it again")
     (_, heads), *rest = rows
     columns = {place: text for place, text in heads.items() if text}
+    if twice := [text for text in columns.values() if list(columns.values()).count(text) > 1]:
+        raise UserError(f"{path} has the column {twice[0]} twice; rename one of them")
     found = tuple(
         Row(line, {name: cells.get(place, "") for place, name in columns.items()}) for line, cells in rest
     )
@@ -63,6 +65,12 @@ def _texts(data: bytes) -> list[str]:
     ]
 
 
+def _index(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("a text without a number")
+    return int(text)
+
+
 def _row(row: ElementTree.Element, shared: list[str]) -> tuple[int, dict[str, str]]:
     """(line, stripped text by the letters of the column)."""
     cells = {}
@@ -72,7 +80,7 @@ def _row(row: ElementTree.Element, shared: list[str]) -> tuple[int, dict[str, st
             raise ValueError("a cell without a place")
         value = cell.findtext(f"{_MAIN}v") or ""
         if cell.get("t") == "s":
-            value = shared[int(value)]
+            value = shared[_index(value)]
         elif cell.get("t") == "inlineStr":
             value = "".join(text.text or "" for text in cell.iter(f"{_MAIN}t"))
         cells[match[1]] = value.strip()

@@ -1,5 +1,6 @@
 """The CMMD builder: sides from headers, labels by breast, the breasts that nobody labelled; the real table."""
 
+import zipfile
 from collections import Counter
 
 import pytest
@@ -122,3 +123,18 @@ def test_a_breast_in_two_rows_takes_the_worst_and_an_unclear_side_leaves_no_brea
     listed = entries(Cmmd.find(collection, collection), "unlabelled_negative")
     assert [e.verdict for e in listed if e.source.file.startswith("D1-0001/0")] == [1, 1]
     assert all(isinstance(e.verdict, Dropped) for e in listed if e.source.file.startswith("D2-0002"))
+
+
+def test_a_workbook_with_two_columns_of_one_name_or_a_text_that_is_not_there_is_refused(tmp_path):
+    form = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    cell = '<c r="{}1" t="{}"><v>{}</v></c>'
+    for cells, said in (
+        (cell.format("A", "str", "ID1") + cell.format("B", "str", "ID1"), "has the column ID1 twice"),
+        (cell.format("A", "s", "-1"), "is no readable workbook"),
+    ):
+        with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as parts:
+            sheet = f'<worksheet {form}><sheetData><row r="1">{cells}</row></sheetData></worksheet>'
+            parts.writestr("xl/worksheets/sheet1.xml", sheet)
+            parts.writestr("xl/sharedStrings.xml", f"<sst {form}><si><t>ID1</t></si></sst>")
+        with pytest.raises(UserError, match=said):
+            read_workbook(tmp_path / "t.xlsx")

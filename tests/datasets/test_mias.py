@@ -111,3 +111,16 @@ def test_the_real_table_has_the_published_findings(shared):
     normal = sum(k == {""} for k in kinds)
     assert (normal, malignant, len(images) - normal - malignant) == (124, 32, 40)
     assert np.median([f["radius"] for fs in images.values() for f in fs if "row" in f]) < 100
+
+
+def test_the_films_may_lie_a_folder_deeper_and_in_capitals(tmp_path):
+    deep = tmp_path / "set" / "all-mias"
+    deep.mkdir(parents=True)
+    (deep / "INFO.TXT").write_text(INFO)
+    (deep / "MDB001.PGM").write_bytes(pgm(7))
+    found = {s.file: s for s in Mias.find(tmp_path / "set", tmp_path / "work")}
+    assert found["mdb001.pgm"].path == deep / "MDB001.PGM" and not found["mdb001.pgm"].missing
+    (tmp_path / "set" / "other").mkdir()
+    (tmp_path / "set" / "other" / "Info.txt").write_text(INFO)
+    with pytest.raises(UserError, match="Info.txt is absent"):
+        Mias.find(tmp_path / "set", tmp_path / "work")

@@ -156,6 +156,7 @@ class _Pictures:
 
     def __init__(self, root: Path, encoding: str):
         self.root, self._encoding = root, encoding
+        self._real = functools.cache(os.path.realpath)
 
     def find(self, written: str) -> tuple[str, str]:
         """(name below the folder, "") or (name, why there is no such file).
@@ -197,7 +198,7 @@ class _Pictures:
     def place(self, name: str) -> tuple[str, str]:
         """The same for a picture that is reached by two names of its folder."""
         folder, _, last = str(self.root / name).rpartition("/")
-        return os.path.realpath(folder), last
+        return self._real(folder), last
 
     @functools.cached_property
     def all(self) -> list[str]:

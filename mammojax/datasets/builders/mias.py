@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mammojax.datasets.builder import MammogramBuilder
 from mammojax.datasets.labels import Facts
-from mammojax.datasets.layout import opened
+from mammojax.datasets.layout import files_below, opened
 from mammojax.datasets.record import Source
 from mammojax.errors import UserError
 
@@ -45,6 +45,14 @@ def _wanted(name: str) -> str:
     return last if re.fullmatch(r"mdb\d{3}\.pgm|Info\.txt", last) else ""
 
 
+def _info(source: Path) -> Path | None:
+    """The Info.txt of a folder, or of the only folder below it that has one."""
+    names = [name for name in files_below(source) if name.rpartition("/")[2].lower() == "info.txt"]
+    depth = min((name.count("/") for name in names), default=0)
+    nearest = [name for name in names if name.count("/") == depth]
+    return source / nearest[0] if len(nearest) == 1 else None
+
+
 class Mias(MammogramBuilder):
     """mini-MIAS: digitised films with the whole image's finding; research use only."""
 
@@ -69,15 +77,16 @@ class Mias(MammogramBuilder):
         archive = source / "all-mias.tar.gz"
         if source.is_file() or archive.is_file():
             source = opened(source if source.is_file() else archive, workspace, say=say, place=_wanted)
-        info = next((p for p in (source / "Info.txt", source / "info.txt") if p.is_file()), None)
-        pictures = sorted(source.glob("mdb*.pgm")) if source.is_dir() else []
+        info = _info(source)
+        found_here = info.parent.iterdir() if info else ()
+        pictures = {p.stem.lower(): p for p in sorted(found_here) if re.fullmatch(r"(?i)mdb.*\.pgm", p.name)}
         if info is None or not pictures:
             lacking = "Info.txt" if info is None else "mdb*.pgm"
             raise UserError(f"{source} is not mini-MIAS: {lacking} is absent; {Mias.HOW}")
         images = read_info(info.read_text(encoding="latin-1"))
         found = []
-        for name in sorted(set(images) | {p.stem for p in pictures}):
-            path = source / f"{name}.pgm"
+        for name in sorted({*images, *pictures}):
+            path = pictures.get(name, info.parent / f"{name}.pgm")
             findings = images.get(name, [])
             patient = (int(re.sub(r"\D", "", name) or 0) + 1) // 2
             found.append(
