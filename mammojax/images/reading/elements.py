@@ -53,6 +53,7 @@ _USEFUL = (
     "DistanceSourceToDetector",
     "DistanceSourceToPatient",
     "PartialView",
+    "ImageType",
     "BreastImplantPresent",
     "BurnedInAnnotation",
     "PixelSpacing",

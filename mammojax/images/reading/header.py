@@ -23,6 +23,7 @@ from mammojax.images.views import (
 
 _MAMMOGRAM_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1")
 _TOMOSYNTHESIS_CLASSES = ("1.2.840.10008.5.1.4.1.1.13.1.3",)
+_PROJECTION_CLASSES = ("1.2.840.10008.5.1.4.1.1.13.1.4", "1.2.840.10008.5.1.4.1.1.13.1.5")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SECONDARY_MODALITIES = ("", "OT", "SC", "CR", "DX", "RG")  # that a digitised film is filed under
 # EstimatedRadiographicMagnificationFactor, or the quotient of the distances of detector and patient from the source:
@@ -130,6 +131,12 @@ def flags(header: Dataset) -> list[str]:
         warnings.append(f"ProtocolName says {protocol}, nothing else does; kept as a whole mammogram")
     if text(header, "BurnedInAnnotation").upper() == "YES":
         warnings.append("burned-in annotation declared")
+    if text(header, "SOPClassUID") in _PROJECTION_CLASSES:
+        warnings.append(
+            "Breast Projection X-Ray: side, view, spacing and window of its functional groups were not read"
+        )
+    if "GENERATED_2D" in text(header, "ImageType").upper():
+        warnings.append("synthesised from a tomosynthesis, by ImageType; kept as a mammogram")
     if text(header, "PartialView").upper() == "YES":
         warnings.append("partial view declared: a part of the breast is in another picture")
     if said := _lying(header):

@@ -198,6 +198,8 @@ def test_the_factor_that_is_stated_outweighs_the_distances(dicom_file, stored):
             {"ImagerPixelSpacing": ["0.07", "0.07"], "PixelSpacing": ["0.04", "0.04"]},
             "differ as in a magnified view",
         ),
+        ({"ImageType": ["DERIVED", "PRIMARY", "TOMO", "GENERATED_2D"]}, "synthesised from a tomosynthesis"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.4"}, "functional groups were not read"),
         ({"PartialView": "YES"}, "partial view declared"),
         ({"ViewPosition": "MCC"}, "ViewPosition holds a value that is no view"),
     ],
