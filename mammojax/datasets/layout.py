@@ -19,7 +19,6 @@ from mammojax.runs.stages import key, made
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 TABLES = (".csv", ".xls", ".xlsx", ".xml", ".txt")
-_OURS = ({"config.json", "environment.json"}, {"contents.json"})  # a run's folder, one of prepared sets
 _COMPRESSED_WORDS = "download it again, or unpack it yourself and give the folder"
 _BEST_FIRST = (".dcm", ".dicom", "", ".tif", ".tiff", ".png", ".pgm", ".jpg", ".jpeg")
 
@@ -135,7 +134,7 @@ def files_below(folder: Path) -> Iterator[str]:
         return new
 
     for parent, folders, files in os.walk(root, followlinks=True):
-        if parent != root and any(marks <= set(files) for marks in _OURS):
+        if parent != root and _is_ours(folders, files):
             folders.clear()
             continue
         folders[:] = [
@@ -148,6 +147,12 @@ def files_below(folder: Path) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith("."):
                 yield prefix + name
+
+
+def _is_ours(folders: list[str], files: list[str]) -> bool:
+    """Whether what lies in a folder is a run, or prepared sets, each in a folder named by its key."""
+    keyed = any(re.fullmatch(r"[0-9a-f]{16}", name) for name in folders)
+    return {"config.json", "environment.json"} <= set(files) or ("contents.json" in files and keyed)
 
 
 def pictures(folder: Path, names: Iterable[str]) -> list[str]:
