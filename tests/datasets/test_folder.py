@@ -215,7 +215,7 @@ def test_names_in_other_letters_and_with_a_spreadsheets_decimal_are_found(tmp_pa
 
 def test_a_number_that_may_have_lost_its_leading_zeros_takes_no_picture(tmp_path):
     table = "path,patient,label\n12,7,1\n13,8,0\n14,9,0\n"
-    found = find(folder_of(tmp_path, table, ("12.png", "0012.png", "0013.png", "14.png")))
+    found = find(folder_of(tmp_path, table, ("12_L.png", "0012.png", "0013.png", "14.png")))
     assert [bool(s.missing) for s in found[:3]] == [True, True, False]
     assert "0013.png differs by leading zeros" in found[1].missing
 

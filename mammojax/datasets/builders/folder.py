@@ -175,14 +175,13 @@ class _Pictures:
                 return spelling, ""
         if os.path.isdir(self.root / name):
             return name, "listed in the CSV, but it is a folder"
-        fitting, zeros = self._names.get(name.casefold(), []), []
+        fitting = self._names.get(name.casefold(), [])
         if not fitting and "/" not in name:
-            fitting, zeros = self._stems.get(plain(name), []), self._numbers.get(identity(name), [])
-        if len(zeros) > len(fitting):
-            return (
-                name,
-                f"listed in the CSV, but {zeros[0]} differs by leading zeros; a spreadsheet may have taken them",
-            )
+            fitting = self._stems.get(plain(name), [])
+            for other in self._numbers.get(identity(name), []):
+                if other not in fitting:
+                    told = f"{other} differs by leading zeros, which a spreadsheet may have taken"
+                    return name, f"listed in the CSV, but {told}"
         if len(fitting) == 1:
             return fitting[0], ""
         if fitting:
