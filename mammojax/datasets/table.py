@@ -4,11 +4,13 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from mammojax.errors import UserError
 
+_MOST_COLUMNS = 10_000
 _SEPARATORS = ",;\t|"
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -127,7 +129,9 @@ def _cell(field: str) -> str:
 def _columns(path: Path, fields: list[str]) -> tuple[str, ...]:
     while fields and not fields[-1]:
         fields.pop()
-    twice = sorted({f for f in fields if f and fields.count(f) > 1})
+    if len(fields) > _MOST_COLUMNS:
+        raise UserError(f"{path} has {len(fields)} columns, at most {_MOST_COLUMNS} are read; save it as CSV")
+    twice = sorted(name for name, times in Counter(fields).items() if name and times > 1)
     if twice:
         raise UserError(f"{path} has the column {twice[0]} twice; rename one of them")
     return tuple(fields)

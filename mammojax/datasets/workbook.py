@@ -3,6 +3,7 @@
 import re
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -38,7 +39,7 @@ def read_workbook(path: Path) -> Table:
         raise UserError(f"{path} has no rows; download it again")
     (_, heads), *rest = rows
     columns = {place: text for place, text in heads.items() if text}
-    if twice := [text for text in columns.values() if list(columns.values()).count(text) > 1]:
+    if twice := [text for text, times in Counter(columns.values()).items() if times > 1]:
         raise UserError(f"{path} has the column {twice[0]} twice; rename one of them")
     found = tuple(
         Row(line, {name: cells.get(place, "") for place, name in columns.items()}) for line, cells in rest

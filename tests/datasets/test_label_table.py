@@ -66,6 +66,7 @@ def test_a_column_is_found_whatever_its_case_if_only_one_fits(tmp_path):
         (b"path,label\na.png," + b"x" * 200_000 + b"\n", "no readable CSV near line 2"),
         (b'path,label\n"a.png,1\nb.png,0\n', "no readable CSV near line 3.*not closed"),
         (b"path,label,label\n", "has the column label twice"),
+        (b",".join(b"c%d" % k for k in range(200_000)) + b"\n1,2\n", "has 200000 columns, at most 10000"),
     ],
 )
 def test_what_is_no_table_is_one_line_that_says_where(tmp_path, data, says):
