@@ -193,7 +193,8 @@ class _End:
         if not self._left or not self._made:
             return ""
         left = (time.monotonic() - self._began) / self._made * self._left
-        return f"; {self._left} cells left, until about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
+        cells = "1 cell" if self._left == 1 else f"{self._left} cells"
+        return f"; {cells} left, until about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
 
 
 def _told(piece: Piece, end: _End, say: Callable[[str], None]) -> Piece:
