@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def run(main: Callable, *, config: str | None = None, file_flag: str = "config")
 
     def guarded(argv):
         logging.set_verbosity(logging.ERROR)
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # no lines of code
         try:
             together = joining.is_wanted()
         except UserError as error:

@@ -105,9 +105,10 @@ def _place(error: BaseException, path: Path) -> str:
 
 
 def with_flags(text: str) -> str:
-    """The text with every setting as the flag that is typed: the core names fields (data.folder.csv), no flags."""
+    """The text with every setting as the flag that is typed: the core names fields (data.folder.csv), no flags. What an arm
+    overrides (auc:loss.margin=1,loss.policy=fifo) is left as it is written."""
 
     def flag(match: re.Match) -> str:
         return f"--config.{match[0]}" if match[0] in leaves() else match[0]
 
-    return re.sub(r"(?<![\w./-])[a-z]+(?:\.[a-z_]+)+", flag, text)
+    return re.sub(r"(?<![\w./:,-])[a-z]+(?:\.[a-z_]+)+", flag, text)

@@ -45,6 +45,10 @@ def main(arguments: list[str]) -> None:
     if not RUN.value:
         raise UserError("--run is empty; give the run directory of a finished cross-validation")
     output = Path(OUTPUT.value or "predicted.csv")
+    if output.is_dir():
+        raise UserError(
+            f"--output is {output}, a folder; give the name of a file, such as {output / 'scores.csv'}"
+        )
     for folder in (output.parent, *([Path(MAPS.value)] if MAPS.value else [])):
         check_target(folder)
     files = files_of(arguments)

@@ -104,8 +104,16 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
                 f"the classifier {classifier} of the arm {arm.name} reads the map of one image, and config.data.sample is "
                 f"{settings.data.sample}; set config.data.sample=image, or config.model.classifier=mil"
             )
+        backbone, tap = backbone_module(arm.settings.model.backbone).BACKBONE, arm.settings.model.tap
+        taps = [one.name for one in backbone.taps]
+        if tap and tap not in taps:
+            own = f"{arm.name}{',' if ':' in arm.name else ':'}model.tap={taps[0]}"
+            raise UserError(
+                f"the arm {arm.name} reads the layer {tap}, and {arm.settings.model.backbone} has {', '.join(taps)}; choose one "
+                f"of them: {own!r}"
+            )
         if arm.is_finetuned:
-            check_frozen(arm.settings.finetune.frozen, backbone_module(arm.settings.model.backbone).BACKBONE)
+            check_frozen(arm.settings.finetune.frozen, backbone)
     models = [arm.settings.model for arm in arms]
     networks = {(m.backbone, m.tap, m.weights): arm.settings for m, arm in zip(models, arms)}
     for one in networks.values():
@@ -185,7 +193,8 @@ class _End:
         if not self._left or not self._made:
             return ""
         left = (time.monotonic() - self._began) / self._made * self._left
-        return f"; {self._left} cells left, until about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
+        cells = "1 cell" if self._left == 1 else f"{self._left} cells"
+        return f"; {cells} left, until about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
 
 
 def _told(piece: Piece, end: _End, say: Callable[[str], None]) -> Piece:

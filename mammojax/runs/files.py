@@ -25,6 +25,8 @@ def writing(path: Path, mode: str = "wb") -> Iterator:
     stood at `path` before stays. Any number of processes may write the same path: the last whole one stays.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; give the name of a file in it")
     aside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{PARTIAL}")
     options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     try:

@@ -12,6 +12,11 @@ from mammojax.settings import Settings, with_overrides
     "changes, says",
     [
         ({"crossval.arms": ("bce",), "data.sample": "breast"}, "reads the map of one image, and config.data.sample is breast"),
+        (
+            {"crossval.arms": ("cells_bce:model.mil.top=0.1",), "model.backbone": "vgg_16"},
+            "reads the layer stride32, and vgg_16 has pool5, fc6; choose one of them: "
+            "'cells_bce:model.mil.top=0.1,model.tap=pool5'",
+        ),
         ({"crossval.arms": ("auc:training.inner=8",)}, "config.training.inner is one for the whole table"),
         ({"crossval.arms": ("breasts_bce",), "scan.copies": 3}, "whose film is not changed alike"),
         (

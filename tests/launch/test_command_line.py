@@ -51,6 +51,11 @@ def test_the_names_that_help_reads_from_source_are_those_of_the_tables():
         names(ROOT / "launch" / "tables.py", "ABSENT")
 
 
+def test_a_warning_is_one_line_without_lines_of_code():
+    done = python(LAUNCHER.format(body="import warnings; warnings.warn('RANDOM weights')"))
+    assert done.returncode == 0 and done.stderr.splitlines() == ["warning: RANDOM weights"]
+
+
 def test_a_tilde_behind_a_flag_is_the_home_folder(tmp_path, monkeypatch):
     from launch.command_line import _at_home
 
@@ -203,5 +208,6 @@ def test_settings_that_the_core_names_are_printed_as_the_flags_that_are_typed():
         "see data/folder.csv",
         "numpy.load failed",
         "config.run is empty",
+        "no arm 'bce'; its table has auc:training.epochs=1,loss.policy=fifo",
     ):
         assert with_flags(plain) == plain

@@ -24,12 +24,13 @@ def test_a_missing_folder_is_made_and_one_that_cannot_be_is_one_line(tmp_path):
     write_json(tmp_path / "not/there/x.json", {})
     assert read_json(tmp_path / "not/there/x.json") == {}
     (tmp_path / "file").write_text("in the way")
-    for path in (
-        tmp_path / "file/x.json",
-        tmp_path / "not",
-    ):  # a file where a folder is needed, and the reverse
-        with pytest.raises(UserError, match=f"cannot write {path}: .*choose another folder"):
-            write_json(path, {})
+    with pytest.raises(UserError, match=f"cannot write {tmp_path / 'file/x.json'}: .*choose another folder"):
+        write_json(tmp_path / "file/x.json", {})
+
+
+def test_a_folder_in_the_place_of_a_file_is_found_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match="it is a folder; give the name of a file in it"), writing(tmp_path):
+        raise AssertionError("the block must not begin")
 
 
 def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path):
