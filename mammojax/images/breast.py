@@ -134,7 +134,7 @@ def _cleared(image: np.ndarray, mask: np.ndarray, *, reach: float) -> np.ndarray
     step = max(1, int(reach / 4))  # the distance is measured on a coarse grid: an edge needs no single pixels
     near = ndimage.distance_transform_edt(~mask[::step, ::step]) * step <= reach + step
     near = near.repeat(step, 0).repeat(step, 1)[: image.shape[0], : image.shape[1]]
-    return np.where(near, image, 0).astype(image.dtype)
+    return np.multiply(image, near, dtype=image.dtype)
 
 
 def breast_box(mask: np.ndarray, *, margin: float = 0.02) -> Box:
