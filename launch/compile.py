@@ -3,15 +3,23 @@
 Compiles the loss over all chips of a topology, on one chip the scan, and on one (with --spread on all) a training step of
 either stage; prints what each needs of a chip's memory, what it sends, and the least time that it can take by operations and
 bytes. The part "losses" is every form of the loss library, as a table. Needs a compiler and no device: pip install libtpu, or
-jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12. Minutes of CPU time a program.
+jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12. Minutes of CPU time a program; --effort=-1 takes a TPU's compiler a
+fraction of that, for a program that keeps more in memory and is run with JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1.
 
 Examples:
   python -m launch.compile --topology=v5e:2x2
   python -m launch.compile --topology=h100:4
+  python -m launch.compile --topology=v5e:2x2 --part=stage_two --effort=-1 --minutes=20
   python -m launch.compile --part=losses --matching=auc
   python -m launch.compile --topology=h100:8 --part=stage_one --spread --shard=65536
   python -m launch.compile --topology=v5e:4x4 --crop=4084,3328 --batch=4 --precision=bfloat16 --part=scan
 """
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
 
 from absl import flags
 
@@ -41,6 +49,32 @@ if __name__ == "__main__":
     PRECISION = flags.DEFINE_enum(
         "precision", "float32", ["float32", "bfloat16"], "of the scanning network's products"
     )
+    EFFORT = flags.DEFINE_float(
+        "effort", 0.0, "of a TPU's compiler for speed, -1 to 1; 0: its own", lower_bound=-1, upper_bound=1
+    )
+    MINUTES = flags.DEFINE_float("minutes", 60.0, "that a program may take to compile", lower_bound=0.001)
+
+
+@contextlib.contextmanager
+def limited(name: str, minutes: float) -> Iterator[None]:
+    """Ends this process with a line, and code 2, where what is within takes longer: nothing interrupts the compiler."""
+
+    def end():
+        print(
+            f"error: {name}: not compiled after {minutes:g} minutes; give it more (--minutes), less of the compiler's "
+            "effort (--effort=-1), a smaller --crop, or --precision=bfloat16",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(2)
+
+    watch = threading.Timer(60 * minutes, end)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 def main(arguments: list[str]) -> None:
@@ -86,7 +120,8 @@ def main(arguments: list[str]) -> None:
     for part, (name, lower) in zip(PARTS, listed):
         if part not in PART.value:
             continue
-        found = ahead_of_time.compiled(name, lower, backend)
+        with limited(name, MINUTES.value):
+            found = ahead_of_time.compiled(name, lower, backend, effort=EFFORT.value)
         say(
             f"\n{name}: compiled in {found.seconds:.0f} CPU seconds"
             if not found.failure

@@ -135,13 +135,14 @@ def _load_cuda() -> None:
         plugin.initialize()
 
 
-def compiled(name: str, lower: Callable, backend: str = "tpu") -> Compiled:
-    """Compiles lower() -> `jax.stages.Lowered` as on that backend ("tpu", "gpu") and reads what came of it."""
+def compiled(name: str, lower: Callable, backend: str = "tpu", *, effort: float = 0.0) -> Compiled:
+    """Compiles lower() -> `jax.stages.Lowered` as on that backend ("tpu", "gpu") and reads what came of it. effort: of the
+    compiler for speed, -1 to 1, 0 its own; what JAX_EXEC_TIME_OPTIMIZATION_EFFORT is where the program runs."""
     began = time.process_time()
     try:
         with mock.patch.object(jax, "default_backend", lambda: backend):
             lowered = lower()
-            program = lowered.compile()
+            program = lowered.compile({"exec_time_optimization_effort": effort} if effort else None)
     except Exception as error:
         return Compiled(name, time.process_time() - began, " ".join(str(error).split())[:300] or repr(error))
     given = lowered.as_text()

@@ -1,5 +1,8 @@
 """What is read from compiled programs, on programs whose needs are known; and the launcher's one-line errors."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -80,6 +83,17 @@ def test_a_topology_that_is_none_names_the_known_ones(topology):
 def test_wrong_flags_are_one_line():
     assert "--crop is '4084'" in error_line(run("launch.compile", "--crop=4084"))
     assert "--part: unknown 'all'" in error_line(run("launch.compile", "--part=all"))
+
+
+def test_what_takes_longer_to_compile_than_it_may_is_one_line():
+    """A program of its own: nothing but its end stops a compiler."""
+    code = (
+        "import time\nfrom launch.compile import limited\n"
+        "with limited('quick', 1): pass\nwith limited('a step', 0.001): time.sleep(60)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: a step: not compiled after 0.001 minutes; give it more (--minutes)")
 
 
 @pytest.mark.slow
