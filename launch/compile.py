@@ -2,7 +2,7 @@
 
 Compiles the loss over all chips of a topology, on one chip the scan, and on one (with --spread on all) a training step of
 either stage; prints what each needs of a chip's memory, what it sends, and the least time that it can take by operations and
-bytes. The part "losses" is every form of the loss library, as a table. Needs a compiler and no device: pip install libtpu, or
+bytes. The part "losses" is every form of the loss library, as a table, "layers" the slopes of every layer of the scanning network. Needs a compiler and no device: pip install libtpu, or
 jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12. Minutes of CPU time a program; --effort=-1 takes a TPU's compiler a
 fraction of that, for a program that keeps more in memory and is run with JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1.
 
@@ -26,14 +26,16 @@ from absl import flags
 from launch import command_line
 from launch.command_line import say
 
-PARTS = ("loss", "scan", "stage_one", "stage_two", "losses")
+PARTS = ("loss", "scan", "stage_one", "stage_two", "losses", "layers")
 
 if __name__ == "__main__":
     TOPOLOGY = flags.DEFINE_string(
         "topology", "v5e:2x2", "generation and shape of the slice, or number of GPUs"
     )
-    PART = flags.DEFINE_list("part", list(PARTS[:-1]), f"which programs: {', '.join(PARTS)}")
-    MATCHING = flags.DEFINE_string("matching", "", "of the part losses, programs whose name has this in it")
+    PART = flags.DEFINE_list("part", list(PARTS[:4]), f"which programs: {', '.join(PARTS)}")
+    MATCHING = flags.DEFINE_string(
+        "matching", "", "of the parts losses and layers, programs whose name has this in it"
+    )
     BACKBONE = flags.DEFINE_string("backbone", "efficientnet_lite0", "the scanning network")
     TAP = flags.DEFINE_string("tap", "", "its tap; empty: its default")
     CROP = flags.DEFINE_list("crop", ["1024", "832"], "rows,columns of a film's crop, pixels")
@@ -94,16 +96,19 @@ def main(arguments: list[str]) -> None:
 
     from mammojax.benchmarks import ahead_of_time
     from mammojax.benchmarks.loss.programs import loss_table
+    from mammojax.benchmarks.scan.slopes import slope_programs, slope_table
     from mammojax.benchmarks.tables import bytes_text
-    from mammojax.models.scanning import load_backbone
+    from mammojax.models.scanning import load_backbone, plan
 
     chip = ahead_of_time.chip_of(TOPOLOGY.value)
     devices = ahead_of_time.devices_of(TOPOLOGY.value)
     say(f"{TOPOLOGY.value}: {len(devices)} chips of {bytes_text(chip.memory)}")
+    network = load_backbone(BACKBONE.value, tap=TAP.value or None)
+    crop = (int(CROP.value[0]), int(CROP.value[1]))
     listed = ahead_of_time.programs(
         devices,
-        load_backbone(BACKBONE.value, tap=TAP.value or None),
-        crop=(int(CROP.value[0]), int(CROP.value[1])),
+        network,
+        crop=crop,
         cells=NP.value,
         batch=BATCH.value,
         samples=SAMPLES.value,
@@ -115,6 +120,12 @@ def main(arguments: list[str]) -> None:
     backend = "gpu" if chip.gpu else "tpu"
     if "losses" in PART.value:
         for line, failure in loss_table(devices, SAMPLES.value, backend, MATCHING.value):
+            failed += failure
+            say(line)
+    if "layers" in PART.value:
+        chosen = plan(crop, network.backbone, NP.value, tap=network.tap)
+        layers = slope_programs(network, chosen, devices[0], batch=BATCH.value, precision=PRECISION.value)
+        for line, failure in slope_table(layers, backend, matching=MATCHING.value, effort=EFFORT.value):
             failed += failure
             say(line)
     for part, (name, lower) in zip(PARTS, listed):

@@ -10,7 +10,11 @@ from program import error_line, run
 
 from mammojax.benchmarks.ahead_of_time import CHIPS, Compiled, chip_of, compiled, products, sent
 from mammojax.benchmarks.loss.programs import loss_table
+from mammojax.benchmarks.scan.slopes import slope_programs, slope_table
 from mammojax.errors import UserError
+from mammojax.models.backbones.efficientnet_lite import LITE0
+from mammojax.models.scanning import ScanningNetwork, plan
+from mammojax.models.weights.random import random_layers
 
 
 def test_a_product_says_its_operations_its_memory_and_its_type():
@@ -50,6 +54,23 @@ def test_a_row_of_the_loss_library_says_what_it_asks_for():
     assert name == "update of buffers: all" and float(seconds) > 0
     assert int(scatters) >= 5 and int(gathers) >= 2 and int(sorts) >= 1
     assert (wide, sent) == ("none", "nothing")
+
+
+def test_the_slopes_of_each_layer_are_a_program():
+    network = ScanningNetwork("efficientnet_lite0", "stride8", random_layers(LITE0.grey_shapes(), 0), "", "")
+    chosen = plan((32, 32), network.backbone, 2, tap="stride8")
+    made = slope_programs(network, chosen, jax.devices()[0], batch=1, precision="bfloat16")
+    programs = dict(made)
+    rows, columns = chosen.input_shape
+    assert list(programs)[:2] == [
+        f"stem, {rows} x {columns} x 1",
+        f"block0, {rows // 2} x {columns // 2} x 32",
+    ]
+    assert len(programs) == 1 + 5 + 1  # up to the tap, and the window maxima
+    shapes = jax.tree.leaves(programs[next(iter(programs))]().out_info)
+    assert {leaf.shape for leaf in shapes} == {(3, 3, 1, 32), (32,)}  # of the kernels, not of the pixels
+    lines = [line for line, failed in slope_table(iter(programs.items()), "cpu", matching="maxima")]
+    assert len(lines) == 3 and lines[2].startswith("| window maxima, ")
 
 
 def test_products_are_counted_by_their_type():
