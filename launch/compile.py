@@ -15,12 +15,6 @@ Examples:
   python -m launch.compile --topology=v5e:4x4 --crop=4084,3328 --batch=4 --precision=bfloat16 --part=scan
 """
 
-import contextlib
-import os
-import sys
-import threading
-from collections.abc import Iterator
-
 from absl import flags
 
 from launch import command_line
@@ -57,28 +51,6 @@ if __name__ == "__main__":
     MINUTES = flags.DEFINE_float("minutes", 60.0, "that a program may take to compile", lower_bound=0.001)
 
 
-@contextlib.contextmanager
-def limited(name: str, minutes: float) -> Iterator[None]:
-    """Ends this process with a line, and code 2, where what is within takes longer: nothing interrupts the compiler."""
-
-    def end():
-        print(
-            f"error: {name}: not compiled after {minutes:g} minutes; give it more (--minutes), less of the compiler's "
-            "effort (--effort=-1), a smaller --crop, or --precision=bfloat16",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(2)
-
-    watch = threading.Timer(60 * minutes, end)
-    watch.daemon = True
-    watch.start()
-    try:
-        yield
-    finally:
-        watch.cancel()
-
-
 def main(arguments: list[str]) -> None:
     from mammojax.errors import UserError
 
@@ -90,7 +62,7 @@ def main(arguments: list[str]) -> None:
     unknown = [part for part in PART.value if part not in PARTS]
     if unknown:
         raise UserError(f"--part: unknown {unknown[0]!r}; choose from {', '.join(PARTS)}")
-    from mammojax.benchmarks.compilers import find_compiler
+    from mammojax.benchmarks.compilers import find_compiler, limited
 
     find_compiler(gpu=TOPOLOGY.value.startswith("h"))
 
@@ -131,33 +103,10 @@ def main(arguments: list[str]) -> None:
     for part, (name, lower) in zip(PARTS, listed):
         if part not in PART.value:
             continue
-        with limited(name, MINUTES.value):
+        with limited(MINUTES.value, name):
             found = ahead_of_time.compiled(name, lower, backend, effort=EFFORT.value)
-        say(
-            f"\n{name}: compiled in {found.seconds:.0f} CPU seconds"
-            if not found.failure
-            else f"\n{name}: does not compile"
-        )
-        if found.failure:
-            failed += 1
-            say(f"  {found.failure}")
-            continue
-        fits = "fits" if found.memory < chip.memory else "does NOT fit"
-        least, by = found.bound(chip)
-        moved = (
-            ", ".join(f"{kind} {bytes_text(size)}" for kind, size in found.collectives.items()) or "nothing"
-        )
-        kinds = ", ".join(f"{count} in {kind}" for kind, count in sorted(found.products.items())) or "none"
-        say(f"  memory a chip: {bytes_text(found.memory)}, {fits}")
-        say(f"  sent: {moved}")
-        say(f"  products by the type of their results: {kinds}; float64: {'LEFT' if found.wide else 'none'}")
-        if not found.operations:
-            say("  operations and bytes: this compiler does not count them")
-            continue
-        say(
-            f"  {found.operations / 1e9:.4g} GFLOP, {bytes_text(found.bytes)} from memory: at least {least * 1e3:.3g} ms, "
-            f"bound by {by} (at the bfloat16 peak; a float32 product takes several passes)"
-        )
+        failed += bool(found.failure)
+        say("\n" + "\n  ".join(found.account(chip)))
     if failed:
         raise UserError(f"{failed} programs do not compile for {TOPOLOGY.value}; see above")
 

@@ -19,6 +19,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
+from mammojax.benchmarks.tables import bytes_text
 from mammojax.errors import UserError
 from mammojax.losses import pairwise_auc_loss
 from mammojax.models.classifiers.paper import Classifier
@@ -94,6 +95,30 @@ class Compiled:
         """(the least seconds that a run can take, what bounds it): operations at the peak, or bytes from memory."""
         compute, memory = self.operations / chip.operations, self.bytes / chip.bandwidth
         return max(compute, memory), "operations" if compute > memory else "memory"
+
+    def account(self, chip: Chip) -> list[str]:
+        """Lines for a reader: whether it compiles and fits, what it needs and sends, and the least time that it can take."""
+        if self.failure:
+            return [f"{self.name}: does not compile", self.failure]
+        fits = "fits" if self.memory < chip.memory else "does NOT fit"
+        moved = (
+            ", ".join(f"{kind} {bytes_text(size)}" for kind, size in self.collectives.items()) or "nothing"
+        )
+        kinds = ", ".join(f"{count} in {kind}" for kind, count in sorted(self.products.items())) or "none"
+        lines = [
+            f"{self.name}: compiled in {self.seconds:.0f} CPU seconds",
+            f"memory a chip: {bytes_text(self.memory)}, {fits}",
+            f"sent: {moved}",
+            f"products by the type of their results: {kinds}; float64: {'LEFT' if self.wide else 'none'}",
+        ]
+        if not self.operations:
+            return [*lines, "operations and bytes: this compiler does not count them"]
+        least, by = self.bound(chip)
+        return [
+            *lines,
+            f"{self.operations / 1e9:.4g} GFLOP, {bytes_text(self.bytes)} from memory: at least {least * 1e3:.3g} ms, "
+            f"bound by {by} (at the bfloat16 peak; a float32 product takes several passes)",
+        ]
 
 
 def chip_of(topology: str) -> Chip:

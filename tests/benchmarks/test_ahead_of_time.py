@@ -109,8 +109,8 @@ def test_wrong_flags_are_one_line():
 def test_what_takes_longer_to_compile_than_it_may_is_one_line():
     """A program of its own: nothing but its end stops a compiler."""
     code = (
-        "import time\nfrom launch.compile import limited\n"
-        "with limited('quick', 1): pass\nwith limited('a step', 0.001): time.sleep(60)"
+        "import time\nfrom mammojax.benchmarks.compilers import limited\n"
+        "with limited(1, 'quick'): pass\nwith limited(0.001, 'a step'): time.sleep(60)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
