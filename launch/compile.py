@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> None:
     unknown = [part for part in PART.value if part not in PARTS]
     if unknown:
         raise UserError(f"--part: unknown {unknown[0]!r}; choose from {', '.join(PARTS)}")
-    from mammojax.benchmarks.compilers import find_compiler, limited
+    from mammojax.benchmarks.compilers import find_compiler
 
     find_compiler(gpu=TOPOLOGY.value.startswith("h"))
 
@@ -90,21 +90,21 @@ def main(arguments: list[str]) -> None:
     )
     failed = 0
     backend = "gpu" if chip.gpu else "tpu"
+    options = {"effort": EFFORT.value, "minutes": MINUTES.value}
     if "losses" in PART.value:
-        for line, failure in loss_table(devices, SAMPLES.value, backend, MATCHING.value):
+        for line, failure in loss_table(devices, SAMPLES.value, backend, MATCHING.value, **options):
             failed += failure
             say(line)
     if "layers" in PART.value:
         chosen = plan(crop, network.backbone, NP.value, tap=network.tap)
         layers = slope_programs(network, chosen, devices[0], batch=BATCH.value, precision=PRECISION.value)
-        for line, failure in slope_table(layers, backend, matching=MATCHING.value, effort=EFFORT.value):
+        for line, failure in slope_table(layers, backend, matching=MATCHING.value, **options):
             failed += failure
             say(line)
     for part, (name, lower) in zip(PARTS, listed):
         if part not in PART.value:
             continue
-        with limited(MINUTES.value, name):
-            found = ahead_of_time.compiled(name, lower, backend, effort=EFFORT.value)
+        found = ahead_of_time.compiled(name, lower, backend, **options)
         failed += bool(found.failure)
         say("\n" + "\n  ".join(found.account(chip)))
     if failed:

@@ -19,6 +19,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
+from mammojax.benchmarks.compilers import limited
 from mammojax.benchmarks.tables import bytes_text
 from mammojax.errors import UserError
 from mammojax.losses import pairwise_auc_loss
@@ -160,12 +161,15 @@ def _load_cuda() -> None:
         plugin.initialize()
 
 
-def compiled(name: str, lower: Callable, backend: str = "tpu", *, effort: float = 0.0) -> Compiled:
+def compiled(
+    name: str, lower: Callable, backend: str = "tpu", *, effort: float = 0.0, minutes: float = 0.0
+) -> Compiled:
     """Compiles lower() -> `jax.stages.Lowered` as on that backend ("tpu", "gpu") and reads what came of it. effort: of the
-    compiler for speed, -1 to 1, 0 its own; what JAX_EXEC_TIME_OPTIMIZATION_EFFORT is where the program runs."""
+    compiler for speed, -1 to 1, 0 its own; what JAX_EXEC_TIME_OPTIMIZATION_EFFORT is where the program runs. minutes: that it
+    may take (`limited`), 0 for any."""
     began = time.process_time()
     try:
-        with mock.patch.object(jax, "default_backend", lambda: backend):
+        with mock.patch.object(jax, "default_backend", lambda: backend), limited(minutes, name):
             lowered = lower()
             program = lowered.compile({"exec_time_optimization_effort": effort} if effort else None)
     except Exception as error:

@@ -42,7 +42,8 @@ def find_compiler(gpu: bool) -> None:
 
 @contextlib.contextmanager
 def limited(minutes: float, name: str) -> Iterator[None]:
-    """Ends this process with a line, and code 2, where what is within takes longer: nothing interrupts a compiler."""
+    """Ends this process with a line, and code 2, where what is within takes longer: nothing interrupts a compiler.
+    minutes: 0 for no limit."""
 
     def end():
         text = (
@@ -55,7 +56,8 @@ def limited(minutes: float, name: str) -> Iterator[None]:
 
     watch = threading.Timer(60 * minutes, end)
     watch.daemon = True
-    watch.start()
+    if minutes:
+        watch.start()
     try:
         yield
     finally:

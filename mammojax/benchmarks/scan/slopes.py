@@ -15,15 +15,15 @@ from mammojax.models.scanning import ScanningNetwork
 
 
 def slope_table(
-    programs: Iterator[tuple[str, Callable]], backend: str, *, matching: str = "", effort: float = 0.0
+    programs: Iterator[tuple[str, Callable]], backend: str, *, matching: str = "", **options
 ) -> Iterator[tuple[str, bool]]:
     """(line, whether it is a program that does not compile): of a table in Markdown, made as the lines are asked for.
 
-    matching: programs whose name holds this. backend, effort: as of `compiled`."""
+    matching: programs whose name holds this. backend, options: as of `compiled`."""
     yield from ((line, False) for line in markdown_table(["slopes of", "CPU s", "memory"], []).splitlines())
     for name, lower in programs:
         if matching in name:
-            found = compiled(name, lower, backend, effort=effort)
+            found = compiled(name, lower, backend, **options)
             row = [name, f"{found.seconds:.1f}", found.failure or bytes_text(found.memory)]
             yield markdown_table(row, []).splitlines()[0], bool(found.failure)
 
