@@ -15,6 +15,7 @@ from mammojax.errors import UserError
 def find_compiler(gpu: bool) -> None:
     """Points JAX to libtpu's compiler, or to CUDA's. UserError without its packages."""
     os.environ["JAX_PLATFORMS"] = "cpu"  # of what is computed here
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # what is kept cannot be read without the device
     if not gpu:
         folder = _folder("libtpu")
         if folder is None:
