@@ -19,6 +19,8 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
+from mammojax.benchmarks.compilers import limited
+from mammojax.benchmarks.tables import bytes_text
 from mammojax.errors import UserError
 from mammojax.losses import pairwise_auc_loss
 from mammojax.models.classifiers.paper import Classifier
@@ -95,6 +97,30 @@ class Compiled:
         compute, memory = self.operations / chip.operations, self.bytes / chip.bandwidth
         return max(compute, memory), "operations" if compute > memory else "memory"
 
+    def account(self, chip: Chip) -> list[str]:
+        """Lines for a reader: whether it compiles and fits, what it needs and sends, and the least time that it can take."""
+        if self.failure:
+            return [f"{self.name}: does not compile", self.failure]
+        fits = "fits" if self.memory < chip.memory else "does NOT fit"
+        moved = (
+            ", ".join(f"{kind} {bytes_text(size)}" for kind, size in self.collectives.items()) or "nothing"
+        )
+        kinds = ", ".join(f"{count} in {kind}" for kind, count in sorted(self.products.items())) or "none"
+        lines = [
+            f"{self.name}: compiled in {self.seconds:.0f} CPU seconds",
+            f"memory a chip: {bytes_text(self.memory)}, {fits}",
+            f"sent: {moved}",
+            f"products by the type of their results: {kinds}; float64: {'LEFT' if self.wide else 'none'}",
+        ]
+        if not self.operations:
+            return [*lines, "operations and bytes: this compiler does not count them"]
+        least, by = self.bound(chip)
+        return [
+            *lines,
+            f"{self.operations / 1e9:.4g} GFLOP, {bytes_text(self.bytes)} from memory: at least {least * 1e3:.3g} ms, "
+            f"bound by {by} (at the bfloat16 peak; a float32 product takes several passes)",
+        ]
+
 
 def chip_of(topology: str) -> Chip:
     """UserError for a generation that is not known."""
@@ -135,13 +161,17 @@ def _load_cuda() -> None:
         plugin.initialize()
 
 
-def compiled(name: str, lower: Callable, backend: str = "tpu") -> Compiled:
-    """Compiles lower() -> `jax.stages.Lowered` as on that backend ("tpu", "gpu") and reads what came of it."""
+def compiled(
+    name: str, lower: Callable, backend: str = "tpu", *, effort: float = 0.0, minutes: float = 0.0
+) -> Compiled:
+    """Compiles lower() -> `jax.stages.Lowered` as on that backend ("tpu", "gpu") and reads what came of it. effort: of the
+    compiler for speed, -1 to 1, 0 its own; what JAX_EXEC_TIME_OPTIMIZATION_EFFORT is where the program runs. minutes: that it
+    may take (`limited`), 0 for any."""
     began = time.process_time()
     try:
-        with mock.patch.object(jax, "default_backend", lambda: backend):
+        with mock.patch.object(jax, "default_backend", lambda: backend), limited(minutes, name):
             lowered = lower()
-            program = lowered.compile()
+            program = lowered.compile({"exec_time_optimization_effort": effort} if effort else None)
     except Exception as error:
         return Compiled(name, time.process_time() - began, " ".join(str(error).split())[:300] or repr(error))
     given = lowered.as_text()

@@ -1,8 +1,12 @@
 """Where the compilers for accelerators lie that are not here; JAX has to be told before it is imported."""
 
+import contextlib
 import importlib.util
 import logging
 import os
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from mammojax.errors import UserError
@@ -11,6 +15,7 @@ from mammojax.errors import UserError
 def find_compiler(gpu: bool) -> None:
     """Points JAX to libtpu's compiler, or to CUDA's. UserError without its packages."""
     os.environ["JAX_PLATFORMS"] = "cpu"  # of what is computed here
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # what is kept cannot be read without the device
     if not gpu:
         folder = _folder("libtpu")
         if folder is None:
@@ -34,6 +39,30 @@ def find_compiler(gpu: bool) -> None:
     tried = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"
     given = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{given} {tried} --xla_gpu_cuda_data_dir={cuda}"
+
+
+@contextlib.contextmanager
+def limited(minutes: float, name: str) -> Iterator[None]:
+    """Ends this process with a line, and code 2, where what is within takes longer: nothing interrupts a compiler.
+    minutes: 0 for no limit."""
+
+    def end():
+        text = (
+            f"error: {name}: not compiled after {minutes:g} minutes; give it more (--minutes), less of the compiler's "
+            "effort (--effort=-1), a smaller --crop, or --precision=bfloat16\n"
+        )
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        os._exit(2)
+
+    watch = threading.Timer(60 * minutes, end)
+    watch.daemon = True
+    if minutes:
+        watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 def _folder(package: str) -> Path | None:

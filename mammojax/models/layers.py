@@ -4,7 +4,7 @@ Where two forms of a layer exist the choice is named and made by the device that
 were measured on two CPU cores: a grouped convolution takes 5 to 40 times as long there as k x k shifted products, and
 fc6 as a convolution 3.5 times as long as patches times a matrix; maxima as a window reduction take 3 to 4 times as long
 as maxima of shifted maps; and where a map is far larger than the caches, reading it in strips of rows takes half the
-time. On accelerators the plain forms are kept.
+time. On accelerators the plain forms are kept, but for what TPUs take long to compile (`convolution`).
 
 The input's type is the type of the products: kernels are rounded to it, sums are kept in float32, and every layer
 with a bias gives float32. Products of float32 are float32 on every platform: TPUs would take bfloat16 and NVIDIA's GPUs
@@ -74,10 +74,26 @@ def convolution(
     *,
     stride: tuple[int, int] = (1, 1),
     padding: int | str = 0,
+    form: str | None = None,
 ) -> jax.Array:
-    """float32[b, h', w', c']: x [b, h, w, c] with kernel [kh, kw, c, c'] and bias [c']; padding in pixels or "SAME"."""
-    pad = padding if isinstance(padding, str) else ((padding, padding),) * 2
-    return _convolve(x, kernel.astype(x.dtype), stride, pad, 1) + bias
+    """float32[b, h', w', c']: x [b, h, w, c] with kernel [kh, kw, c, c'] and bias [c']; padding in pixels or "SAME".
+
+    form: "window" (one convolution) or "product" (patches times one matrix); equal to rounding. None: products on a TPU
+    where patches are small, for kernels of one pixel and for those that read one channel. Its compiler writes a convolution
+    out at length: the slope of a 3 x 3 kernel over one channel of 64 x 64 took it 73 CPU seconds, as a product 11 for
+    256 x 208; a block of 1 x 1 kernels 55 and 20 (docs/clusters.md).
+    """
+    if form is None:
+        small = kernel.shape[:2] == (1, 1) or kernel.shape[2] == 1
+        form = "product" if small and jax.default_backend() == "tpu" else "window"
+    if form == "window":
+        pad = padding if isinstance(padding, str) else ((padding, padding),) * 2
+        return _convolve(x, kernel.astype(x.dtype), stride, pad, 1) + bias
+    if isinstance(padding, str):
+        around = [same_padding(*sides) for sides in zip(x.shape[1:3], kernel.shape[:2], stride)]
+    else:
+        around = [(padding, padding)] * 2
+    return patches_convolution(jnp.pad(x, ((0, 0), *around, (0, 0))), kernel, bias, stride=stride)
 
 
 def _convolve(x, kernel, stride, pad, groups):
@@ -146,7 +162,7 @@ def depthwise(
     kernel = kernel.astype(jnp.float32)
     for i in range(k):
         for j in range(k):
-            total += _every(x, (i, j), (rows, columns), stride) * kernel[i, j, 0]
+            total += _every(x, (i, j), (rows, columns), (stride, stride)) * kernel[i, j, 0]
     return total
 
 
@@ -167,7 +183,7 @@ def _grouped_backward(stride, padding, operands, slope):
     padded, rounded = jnp.pad(x, ((0, 0), *padding, (0, 0))), slope.astype(x.dtype).astype(jnp.float32)
     sides = range(kernel.shape[0])
     slopes = [
-        (rounded * _every(padded, (i, j), slope.shape[1:3], stride)).sum((0, 1, 2))
+        (rounded * _every(padded, (i, j), slope.shape[1:3], (stride, stride))).sum((0, 1, 2))
         for i in sides
         for j in sides
     ]
@@ -178,16 +194,18 @@ _grouped.defvjp(_grouped_forward, _grouped_backward)
 
 
 def _every(x, start, count, stride):
-    """x[:, start::stride, start::stride] with so many rows and columns."""
-    end = [a + (n - 1) * stride + 1 for a, n in zip(start, count)]
-    return lax.slice(x, (0, *start, 0), (x.shape[0], *end, x.shape[3]), (1, stride, stride, 1))
+    """x[:, start::stride, start::stride] with so many rows and columns; each of the three for rows and for columns."""
+    end = [a + (n - 1) * s + 1 for a, n, s in zip(start, count, stride)]
+    return lax.slice(x, (0, *start, 0), (x.shape[0], *end, x.shape[3]), (1, *stride, 1))
 
 
-def patches_convolution(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """A VALID convolution of stride 1 as patches times one matrix: for large kernels over small maps (fc6)."""
+def patches_convolution(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, *, stride: tuple[int, int] = (1, 1)
+) -> jax.Array:
+    """A VALID convolution as patches times one matrix: for large kernels over small maps (fc6)."""
     kh, kw, _, channels = kernel.shape
-    rows, columns = x.shape[1] - kh + 1, x.shape[2] - kw + 1
-    shifted = [x[:, i : i + rows, j : j + columns] for i in range(kh) for j in range(kw)]
+    count = [(side - k) // s + 1 for side, k, s in zip(x.shape[1:3], (kh, kw), stride)]
+    shifted = [_every(x, (i, j), count, stride) for i in range(kh) for j in range(kw)]
     patches = jnp.concatenate(shifted, -1)
     matrix = kernel.astype(x.dtype).reshape(-1, channels)
     return _product(jnp.matmul, patches, matrix) + bias

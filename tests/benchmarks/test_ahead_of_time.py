@@ -1,5 +1,8 @@
 """What is read from compiled programs, on programs whose needs are known; and the launcher's one-line errors."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -7,7 +10,11 @@ from program import error_line, run
 
 from mammojax.benchmarks.ahead_of_time import CHIPS, Compiled, chip_of, compiled, products, sent
 from mammojax.benchmarks.loss.programs import loss_table
+from mammojax.benchmarks.scan.slopes import slope_programs, slope_table
 from mammojax.errors import UserError
+from mammojax.models.backbones.efficientnet_lite import LITE0
+from mammojax.models.scanning import ScanningNetwork, plan
+from mammojax.models.weights.random import random_layers
 
 
 def test_a_product_says_its_operations_its_memory_and_its_type():
@@ -49,6 +56,23 @@ def test_a_row_of_the_loss_library_says_what_it_asks_for():
     assert (wide, sent) == ("none", "nothing")
 
 
+def test_the_slopes_of_each_layer_are_a_program():
+    network = ScanningNetwork("efficientnet_lite0", "stride8", random_layers(LITE0.grey_shapes(), 0), "", "")
+    chosen = plan((32, 32), network.backbone, 2, tap="stride8")
+    made = slope_programs(network, chosen, jax.devices()[0], batch=1, precision="bfloat16")
+    programs = dict(made)
+    rows, columns = chosen.input_shape
+    assert list(programs)[:2] == [
+        f"stem, {rows} x {columns} x 1",
+        f"block0, {rows // 2} x {columns // 2} x 32",
+    ]
+    assert len(programs) == 1 + 5 + 1  # up to the tap, and the window maxima
+    shapes = jax.tree.leaves(programs[next(iter(programs))]().out_info)
+    assert {leaf.shape for leaf in shapes} == {(3, 3, 1, 32), (32,)}  # of the kernels, not of the pixels
+    lines = [line for line, failed in slope_table(iter(programs.items()), "cpu", matching="maxima")]
+    assert len(lines) == 3 and lines[2].startswith("| window maxima, ")
+
+
 def test_products_are_counted_by_their_type():
     text = (
         "%a = f32[8,4]{1,0:T(8,128)} convolution(%x, %y)\n%b = bf16[4]{0} dot(%x, %y)\n%c = f32[] add(%x, %y)"
@@ -80,6 +104,17 @@ def test_a_topology_that_is_none_names_the_known_ones(topology):
 def test_wrong_flags_are_one_line():
     assert "--crop is '4084'" in error_line(run("launch.compile", "--crop=4084"))
     assert "--part: unknown 'all'" in error_line(run("launch.compile", "--part=all"))
+
+
+def test_what_takes_longer_to_compile_than_it_may_is_one_line():
+    """A program of its own: nothing but its end stops a compiler."""
+    code = (
+        "import time\nfrom mammojax.benchmarks.compilers import limited\n"
+        "with limited(1, 'quick'): pass\nwith limited(0.001, 'a step'): time.sleep(60)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: a step: not compiled after 0.001 minutes; give it more (--minutes)")
 
 
 @pytest.mark.slow

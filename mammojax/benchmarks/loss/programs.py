@@ -23,7 +23,9 @@ from mammojax.losses.surrogates import SURROGATES
 IMPLEMENTATIONS = ("fast", "tiled")
 
 
-def loss_table(devices: list, samples: int, backend: str, matching: str) -> Iterator[tuple[str, bool]]:
+def loss_table(
+    devices: list, samples: int, backend: str, matching: str, **options
+) -> Iterator[tuple[str, bool]]:
     """(line, whether it is a program that does not compile): of a table in Markdown, made as the lines are asked for.
 
     matching: programs whose name holds this. Other arguments: as of `loss_programs` and `compiled`."""
@@ -33,7 +35,7 @@ def loss_table(devices: list, samples: int, backend: str, matching: str) -> Iter
     for name, lower in loss_programs(devices, samples):
         if matching not in name:
             continue
-        found = compiled(name, lower, backend)
+        found = compiled(name, lower, backend, **options)
         row = [name, f"{found.seconds:.1f}", found.failure or bytes_text(found.memory)]
         if not found.failure:
             row += [found.kinds.get(kind, 0) for kind in ("scatter", "gather", "sort")]
