@@ -76,8 +76,21 @@ def test_what_another_process_packs_is_left_to_it(tmp_path, many_shards, monkeyp
         return real(name, outcomes, folder, work, **options)
 
     monkeypatch.setattr("mammojax.datasets.pack.write_shards", one_is_held)
-    assert len(kept(prepared(source))) == 4
+    records = prepared(source)
+    assert len(kept(records)) == 4
     assert seen == ["00000-of-00004", "00001-of-00004", "00003-of-00004"]
+
+
+def test_a_helper_that_comes_late_touches_nothing_of_a_finished_set(tmp_path, many_shards, monkeypatch):
+    source, real, asked = little(tmp_path, FOUR), shards.write_shards, []
+    monkeypatch.setattr(
+        "mammojax.datasets.pack.write_shards", lambda *a, **k: asked.append((a, k)) or real(*a, **k)
+    )
+    records = prepared(source)
+    before = {path: path.stat().st_mtime_ns for path in records.directory.rglob("*")}
+    (arguments, options) = asked[0]
+    real(*arguments, **{**options, "wait": False})
+    assert {path: path.stat().st_mtime_ns for path in records.directory.rglob("*")} == before
 
 
 def test_a_process_that_was_ended_is_one_line(tmp_path, many_shards, monkeypatch):
