@@ -24,12 +24,13 @@ def test_wrong_flags_of_the_step_benchmark_are_one_line():
     assert "--crop is '64'" in error_line(run("launch.benchmark_step", "--crop=64"))
 
 
-@pytest.mark.slow
 def test_a_fit_takes_the_steps_that_are_timed_alone(tmp_path):
-    from mammojax.benchmarks.step.stage_one import Training
+    from mammojax.benchmarks.step.stage_one import Training, outside
     from mammojax.training.metrics import read_metrics
 
     training = Training(samples=20, cells=4, channels=8, batch=8, epochs=2)
     training.fitted(tmp_path)
     assert read_metrics(tmp_path / "metrics.jsonl")[-1]["step"] == 2 * training.steps == 6
     assert training.seconds > 0
+    found = outside(training, repeats=1)
+    assert 0 < found.steps < float("inf") and 0 < found.fit < float("inf")

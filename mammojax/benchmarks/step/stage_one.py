@@ -13,7 +13,7 @@ from flax import nnx
 
 from mammojax.benchmarks.timing import in_turns
 from mammojax.models.classifiers.paper import Classifier
-from mammojax.training.batches import row_batches
+from mammojax.training.batches import Drawing, row_batches
 from mammojax.training.epoch import compiled_epoch
 from mammojax.training.loop import fit
 from mammojax.training.objectives import Auc
@@ -60,7 +60,7 @@ class Training:
         self.steps = -(-samples // batch)
         self._optimizer = Optimizer(learning_rate=1e-4, steps=self.steps * epochs)
         self._build = lambda: Classifier(channels, cells, rngs=nnx.Rngs(0))
-        self._objective, self._batch, self._epochs = Auc(), batch, epochs
+        self._objective, self._drawing, self._epochs = Auc(), Drawing(batch), epochs
 
     def _start(self):
         model = self._build()
@@ -68,7 +68,7 @@ class Training:
 
     def _rows(self, epoch: int):
         everyone = np.arange(len(self.labels))
-        return row_batches(everyone, self.labels, batch=self._batch, copies=1, seed=0, epoch=epoch)
+        return row_batches(everyone, self.labels, drawing=self._drawing, copies=1, seed=0, epoch=epoch)
 
     def steps_alone(self) -> None:
         """All steps of all epochs, their batches made before; one wait at the end."""
