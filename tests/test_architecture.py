@@ -51,6 +51,45 @@ def test_imports_run_downwards_only(path):
         assert FLOOR[parts[1]] < FLOOR[room], f"{path} ({room}) imports {name}, which is not on a floor below"
 
 
+def _file(module: str) -> Path | None:
+    """Of a module or package of the checkout."""
+    path = ROOT / module.replace(".", "/")
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+
+
+def _names(path: Path) -> set[str]:
+    """What a module has: functions, classes, what it assigns and imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def test_what_is_imported_is_there_within_functions_too():
+    """An import within a function fails where it is called, after hours perhaps, or in a benchmark that few people run."""
+    absent = []
+    for path in (*MODULES, *(ROOT / "launch").glob("*.py"), *(ROOT / "configs").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or node.module.split(".")[0] not in (
+                "mammojax",
+                "launch",
+                "configs",
+            ):
+                continue
+            known = _names(_file(node.module)) if _file(node.module) else set()
+            absent += [
+                f"{path.relative_to(ROOT)}: {node.module}.{alias.name}"
+                for alias in node.names
+                if alias.name not in known and not _file(f"{node.module}.{alias.name}")
+            ]
+    assert not absent
+
+
 def test_every_room_has_its_floor_and_none_holds_more_than_a_fifth_of_the_code():
     lines = {}
     for path in MODULES:

@@ -59,19 +59,17 @@ def _seconds(workers) -> float:
 
 def _scan(core: int, crop: tuple[int, int], images: int, pipe) -> None:
     os.sched_setaffinity(0, {core})  # before JAX counts its threads
-    from flax import nnx
-
     from mammojax.models.plans import plan
     from mammojax.models.scanning import load_backbone
-    from mammojax.representations.scan import compiled_scan
+    from mammojax.representations.programs import Programs
 
     network = load_backbone("efficientnet_lite0")
     made = plan(crop, network.backbone, 15, tap=network.tap)
-    graph, state = nnx.split(network)
+    scan = Programs(network, (made,), batch=1, precision="float32", mesh=None)  # as a scan has it
     pixels = np.random.default_rng(0).uniform(size=(1, *made.input_shape, 1)).astype(np.float32)
-    np.asarray(compiled_scan()(graph, state, pixels, made, "float32"))
+    np.asarray(scan(made, pixels))
     pipe.send("compiled")
     while pipe.recv():
         for _ in range(images):
-            np.asarray(compiled_scan()(graph, state, pixels, made, "float32"))
+            np.asarray(scan(made, pixels))
         pipe.send("done")
