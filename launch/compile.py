@@ -2,9 +2,10 @@
 
 Compiles the loss over all chips of a topology, on one chip the scan, and on one (with --spread on all) a training step of
 either stage; prints what each needs of a chip's memory, what it sends, and the least time that it can take by operations and
-bytes. The part "losses" is every form of the loss library, as a table, "layers" the slopes of every layer of the scanning network. Needs a compiler and no device: pip install libtpu, or
-jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12. Minutes of CPU time a program; --effort=-1 takes a TPU's compiler a
-fraction of that, for a program that keeps more in memory and is run with JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1.
+bytes. The part "losses" is every form of the loss library, as a table, "layers" the slopes of every layer of the scanning
+network. Needs a compiler and no device: pip install libtpu, or jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12.
+Minutes of CPU time a program; --effort=-1 takes a TPU's compiler a fraction of that, for a program that keeps more in memory and
+is run with JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1.
 
 Examples:
   python -m launch.compile --topology=v5e:2x2

@@ -11,6 +11,7 @@ from mammojax.runs import stages
 from mammojax.runs.files import read_json
 
 INDEX_FILE = "index.json"
+SPLIT = "images"  # of the TFDS data set, which reserves the name "all"
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class RecordSet:
             if self._source is None:
                 import tensorflow_datasets as tfds
 
-                self._source = tfds.builder_from_directory(folder).as_data_source("images")
+                self._source = tfds.builder_from_directory(folder).as_data_source(SPLIT)
             return self._source[i]
         except (RuntimeError, OSError):
             # array_record keeps checksums of its chunks and raises this; the stage's own tell which file it is

@@ -6,7 +6,6 @@ So the files are written here, under the names and in the form that TFDS gives t
 
 import functools
 import os
-import re
 import secrets
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -15,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from mammojax.datasets.crop import Outcome, pixels_path
+from mammojax.datasets.record import SPLIT
 from mammojax.datasets.schema import features, to_example
 from mammojax.datasets.workers import shared_results
 from mammojax.errors import UserError
 from mammojax.images.reading.isolated import CRASHED
 from mammojax.runs.files import PARTIAL, filling
 
-SPLIT = "images"  # TFDS reserves the name "all"
 VERSION = "1.0.0"
 _PARTS = 64  # shards of a set, as long as none is smaller or larger than
 _LEAST, _MOST = 1 << 26, 1 << 30  # bytes of pixels before compression
@@ -88,7 +87,7 @@ def cut(sizes: Sequence[int]) -> list[range]:
 
 
 def write_shard(outcomes: Sequence[Outcome], path: Path, *, work: Path) -> None:
-    """Writes the records of one shard; runs in a worker. UserError for a disk that takes no more."""
+    """Writes the records of one shard; runs in a worker."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     form = features()
@@ -103,13 +102,6 @@ def write_shard(outcomes: Sequence[Outcome], path: Path, *, work: Path) -> None:
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
-    except RuntimeError as error:  # array_record's words for what a disk refuses
-        match = re.search(r"\b(?:open|write|close|fsync|mkdir)\(\) failed: ([^;]*)", str(error))
-        if not match:
-            raise
-        raise UserError(
-            f"cannot write {path.parent}: {match[1]}; free space or choose another folder"
-        ) from None
     finally:
         aside.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
 """Scores of new files by a trained arm: read, kept by content, and scored exam by exam.
 
-What a file gives is kept under the sha256 of its bytes (and of what its name tells) and the key of the model: a killed run goes on where it was, and
-never takes one file for another.
+What a file gives is kept under the sha256 of its bytes (and of what its name tells) and the key of the model: a killed run
+goes on where it was, and never takes one file for another.
 """
 
 import hashlib
