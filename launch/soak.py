@@ -2,7 +2,8 @@
 
 Films are made, prepared, scanned, two arms trained and evaluated, by one process and by two; SIGKILL and SIGTERM come at
 random moments, and in between files of checkpoints are emptied, truncated, flipped and removed, each kind of file in turn.
-Everything lies in the folder; exit code 1 if any byte differs.
+A run that is done is compared, and a new one is begun, until so many kills were made. Everything lies in the folder, of
+runs with the right bytes the log alone; exit code 1 if any byte differs.
 
 Examples:
   python -m launch.soak --kills=100 --folder=runs/soak
@@ -59,7 +60,7 @@ def main(settings, arguments: list[str]) -> None:
             f"--processes={','.join(PROCESSES.value)}: expected whole numbers, such as 1,2"
         ) from None
     seen = soak(work_of(settings), folder, kills=KILLS.value, processes=processes, seed=SEED.value, say=say)
-    say(f"{KILLS.value} kills, {seen.starts} starts; killed in: {_counts(seen.phases)}")
+    say(f"{KILLS.value} kills, {seen.rounds} runs, {seen.starts} starts; killed in: {_counts(seen.phases)}")
     damages = Counter()
     for (how, _kind), number in seen.altered.items():
         damages[how] += number

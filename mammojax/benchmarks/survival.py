@@ -9,8 +9,10 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -24,6 +26,7 @@ from mammojax.runs import stopping
 TABLE = ("cells.json", "folds.json", "predictions.csv", "table.json", "table.md")
 CELL = ("calibration.json", "metrics.jsonl", "model.safetensors", "predictions.csv", "selection.json")
 SALTED = ("patient", "breast")
+SAID = ("resumed after", "are there already", "is set aside", "taking a part", "is made again")
 DAMAGES = ("emptied", "truncated", "flipped", "removed")
 PHASES = (  # the first that is not finished when a process is killed
     ("the films are made", "dicom/*/stage.json"),
@@ -36,10 +39,11 @@ PHASES = (  # the first that is not finished when a process is killed
 
 @dataclass
 class Survival:
-    """What a soak has seen. altered: by (damage, kind of file). differing: names of files whose bytes are not those of the
-    undisturbed run."""
+    """What a soak has seen. seconds: of the undisturbed run. rounds: runs that were killed until they were done. altered: by
+    (damage, kind of file). differing: names of files whose bytes are not those of the undisturbed run."""
 
     seconds: float = 0.0
+    rounds: int = 0
     starts: int = 0
     phases: Counter = field(default_factory=Counter)
     resumes: Counter = field(default_factory=Counter)
@@ -60,8 +64,10 @@ def soak(
 ) -> Survival:
     """Runs work(run directory, say) undisturbed and then, for each number of `processes`, killed `kills` times in all.
 
-    A kill is SIGKILL or, one in four, SIGTERM, at a random moment. alter: the share of kills after which a file of a
-    checkpoint, if there is one, is emptied, truncated, flipped or removed. A child whose work is done ends with 0.
+    A kill is SIGKILL or, one in four, SIGTERM, at a random moment; on the average a process has a quarter of the time that
+    the undisturbed run took. What is done is compared and begun again in a new run directory until so many kills were made.
+    alter: the share of kills after which a file of a checkpoint, if there is one, is emptied, truncated, flipped or
+    removed. A child whose work is done ends with 0.
     """
     draw, seen = random.Random(seed), Survival()
     began = time.monotonic()
@@ -70,40 +76,51 @@ def soak(
     say(f"undisturbed: {seen.seconds:.1f} s")
     expected = contents(folder / "undisturbed")
     for number in processes:
-        place = folder / f"by_{number}"
-        left, running, codes = kills // len(processes), [], []
-        while left or not codes:
-            running = [child for child in running if _alive(child)]
-            running += [_start(work, place) for _ in range(number - len(running))]
-            seen.starts += number
-            if not left:
-                codes = [_end(child) for child in running]
-                break
-            time.sleep(draw.uniform(0, seen.seconds * 1.2 / number))
-            seen.phases[_phase(place)] += 1
-            victim = running.pop(draw.randrange(len(running)))
-            os.kill(victim, signal.SIGTERM if draw.random() < 0.25 else signal.SIGKILL)
-            seen.codes[_end(victim)] += 1
-            left -= 1
-            if draw.random() < alter and number == 1:  # nobody reads it meanwhile
-                _alter(place, draw, seen)
-        if any(codes):
-            raise RuntimeError(f"undisturbed at last, {number} processes end with {codes}; see {place}.log")
-        found = contents(place)
-        differing = sorted(
-            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
-        )
-        seen.differing += [f"{place.name}/{name}" for name in differing]
-        for line in place.with_suffix(".log").read_text().splitlines():
-            for words in (
-                "resumed after",
-                "are there already",
-                "is set aside",
-                "taking a part",
-                "is made again",
-            ):
-                seen.resumes[words] += words in line
+        left, rounds = kills // len(processes), 0
+        while left or not rounds:
+            place = folder / f"by_{number}" / str(rounds)
+            left -= (made := _killed(work, place, number, left, draw, seen, alter))
+            rounds += 1
+            found = contents(place)
+            differing = sorted(
+                name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+            )
+            seen.differing += [f"by_{number}/{place.name}/{name}" for name in differing]
+            say(
+                f"{number} at a time, run {rounds}: {made} kills, {len(differing)} files differ; {left} kills left"
+            )
+            for line in place.with_suffix(".log").read_text().splitlines():
+                for words in SAID:
+                    seen.resumes[words] += words in line
+            if not differing:
+                shutil.rmtree(place)
+        seen.rounds += rounds
     return seen
+
+
+def _killed(
+    work: Callable, place: Path, number: int, kills: int, draw: random.Random, seen: Survival, alter: float
+) -> int:
+    """The kills that were made, at most so many, until the work was done; after the last one nobody disturbs it."""
+    running, made = [], 0
+    mean = seen.seconds / (4 * number)
+    while True:
+        seen.starts += number - len(running)
+        running += [_start(work, place) for _ in range(number - len(running))]
+        seconds = min(draw.expovariate(1 / mean), 8 * mean) if made < kills else math.inf
+        if _somebody_ended(running, seconds):
+            if any(codes := [_end(child) for child in running]):
+                raise RuntimeError(
+                    f"undisturbed at last, processes end with {codes}; see {place.with_suffix('.log')}"
+                )
+            return made
+        seen.phases[_phase(place)] += 1
+        victim = running.pop(draw.randrange(number))
+        os.kill(victim, signal.SIGTERM if draw.random() < 0.25 else signal.SIGKILL)
+        seen.codes[_end(victim)] += 1
+        made += 1
+        if draw.random() < alter and number == 1:  # nobody reads it meanwhile
+            _alter(place, draw, seen)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -156,11 +173,19 @@ def _end(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _alive(child: int) -> bool:
-    done, status = os.waitpid(child, os.WNOHANG)
-    if done and os.waitstatus_to_exitcode(status) not in (0, stopping.EXIT_CODE):
-        raise RuntimeError(f"a process that nobody killed ended with {os.waitstatus_to_exitcode(status)}")
-    return not done
+def _somebody_ended(running: list[int], seconds: float) -> bool:
+    """Whether a child ended within so many seconds, its work done; it is taken off the list."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for child in running:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                if code := os.waitstatus_to_exitcode(status):
+                    raise RuntimeError(f"a process that nobody killed ended with {code}")
+                running.remove(child)
+                return True
+        time.sleep(0.05)
+    return False
 
 
 def _phase(place: Path) -> str:

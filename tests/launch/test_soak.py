@@ -9,7 +9,7 @@ from program import run
 def soaked(folder, kills, *flags):
     done = run("launch.soak", f"--kills={kills}", f"--folder={folder / 'soak'}", *flags)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(rf"^{kills} kills, \d+ starts; killed in: ", done.stdout, re.MULTILINE)
+    assert re.search(rf"^{kills} kills, \d+ runs, \d+ starts; killed in: ", done.stdout, re.MULTILINE)
     assert "are those of the undisturbed run, to the byte" in done.stdout
 
 
