@@ -43,7 +43,7 @@ def read(file: Path):
 
     if not file.is_file():
         raise UserError(f"--image={file} is no file; give a mammogram")
-    from mammojax.images.reading.isolated import read_crops
+    from mammojax.images.reading.crops import read_crops
     from mammojax.settings import Settings
 
     data = Settings().data

@@ -1,17 +1,17 @@
 """One file to a finished crop in the work folder, or the reason why there is none; runs in a worker.
 
-A file's crop is two files: NAME.npz (pixels, tissue, a small copy for the contact sheets) and, last, NAME.json (the
-outcome). What is there already is not done again, so a killed preparation goes on where it was.
+Pixels are written first and the outcome last (`outcome.py`). What is there already is not done again, so a killed
+preparation goes on where it was.
 """
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from mammojax.datasets.acquisition import acquisition
+from mammojax.datasets.outcome import Outcome, outcome_path, pixels_path, read_outcome, write_outcome
 from mammojax.datasets.patients import identity, is_placeholder
 from mammojax.datasets.record import Record, Source
 from mammojax.datasets.schema import tissue_share
@@ -20,26 +20,12 @@ from mammojax.images.breast import Crop, crop_breast
 from mammojax.images.mammogram import Mammogram, Rejected
 from mammojax.images.reading.any_file import read_mammogram
 from mammojax.images.views import believed
-from mammojax.runs.files import write_json, writing
+from mammojax.runs.files import writing
 
 _NO_PATIENT = (
     "no patient: the table names none, the header none or a placeholder; folds could not be patient-wise"
 )
 _SMALL = 384  # pixels of the longer side of the copy for the contact sheets, at most
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one file. record: None if it was rejected for `reason`. patient_from: "table" or "header".
-    header_patient: salted hash of the header's patient, "" if it names none. lesions: see `Source`. acquisition: JSON
-    values of `Acquisition`, {} without a record."""
-
-    record: Record | None
-    reason: str = ""
-    patient_from: str = ""
-    header_patient: str = ""
-    lesions: tuple[dict, ...] = ()
-    acquisition: dict = field(default_factory=dict)
 
 
 def crop_file(
@@ -110,40 +96,14 @@ def crop_file(
             acquisition=asdict(film),
         )
         _write_pixels(pixels_path(work, source.file), crop, small, mammogram.bits, inside, step)
-    write_json(done, {**asdict(outcome), "record": outcome.record and outcome.record.to_json()})
+    write_outcome(work, source.file, outcome)
     return outcome.reason
-
-
-def note_crash(work: Path, file: str, reason: str) -> None:
-    """The outcome of a file that ended the process that read it."""
-    write_json(outcome_path(work, file), asdict(Outcome(None, reason)))
-
-
-def outcome_path(work: Path, file: str) -> Path:
-    """Where the outcome of a file lies, once it is done. file: as in `Source`."""
-    return work / f"{_stem(file)}.json"
-
-
-def pixels_path(work: Path, file: str) -> Path:
-    """Where its pixels lie: image, tissue; small, small_bits, small_box, small_mask of the reduced whole picture."""
-    return work / f"{_stem(file)}.npz"
-
-
-def read_outcome(work: Path, file: str) -> Outcome:
-    """The outcome of a file that is done."""
-    value = json.loads(outcome_path(work, file).read_text(encoding="utf-8"))
-    record = value["record"] and Record.from_json(value["record"])
-    return Outcome(**{**value, "record": record, "lesions": tuple(value["lesions"])})
 
 
 def hashed(salt: str, *identifiers: str) -> str:
     """Sixteen hex digits that stand for an identifier and cannot be turned back without the salt."""
     text = "\0".join((salt, *identifiers))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _stem(file: str) -> str:
-    return hashlib.sha256(file.encode()).hexdigest()[:20]
 
 
 def _claims(table: str, header: str) -> tuple[tuple[str, str], ...]:

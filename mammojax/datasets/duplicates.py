@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mammojax.datasets.crop import Outcome
+from mammojax.datasets.outcome import Outcome
 
 
 def resolved(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[int, str], list[str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mammojax.datasets.acquisition import write_acquisitions
-from mammojax.datasets.crop import Outcome, pixels_path
+from mammojax.datasets.outcome import Outcome, pixels_path
 from mammojax.datasets.record import INDEX_FILE
 from mammojax.datasets.shards import write_shards
 from mammojax.datasets.sheets import contact_sheet

@@ -19,11 +19,12 @@ from mammojax.datasets import accounts
 from mammojax.datasets.accounts import Account
 from mammojax.datasets.builders import BUILDERS
 from mammojax.datasets.contents import Contents
-from mammojax.datasets.crop import Outcome, crop_file, note_crash, outcome_path, read_outcome
+from mammojax.datasets.crop import crop_file
 from mammojax.datasets.duplicates import resolved
 from mammojax.datasets.labels import Dropped, chosen_scheme, label, numbered_classes
 from mammojax.datasets.layout import files_below
 from mammojax.datasets.listing import Entry, entries
+from mammojax.datasets.outcome import Outcome, note_crash, outcome_path, read_outcome
 from mammojax.datasets.pack import DRAWN, pack
 from mammojax.datasets.record import RecordSet, Source
 from mammojax.datasets.shards import write_shards

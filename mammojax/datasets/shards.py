@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mammojax.datasets.crop import Outcome, pixels_path
+from mammojax.datasets.outcome import Outcome, pixels_path
 from mammojax.datasets.record import SPLIT
 from mammojax.datasets.schema import features, to_example
 from mammojax.datasets.workers import shared_results

@@ -26,7 +26,7 @@ from mammojax.experiment.inputs import neighbours
 from mammojax.experiment.model import Evidence, Model
 from mammojax.images.geometry import Geometry
 from mammojax.images.reading.any_file import IMAGE_SUFFIXES, is_image_file
-from mammojax.images.reading.isolated import read_crops
+from mammojax.images.reading.crops import read_crops
 from mammojax.images.views import from_file_name
 from mammojax.runs.files import read_json, writing
 

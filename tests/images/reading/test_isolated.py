@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mammojax.images.reading import isolated
-from mammojax.images.reading.isolated import CRASHED, in_children, read_crops
+from mammojax.images.reading.crops import read_crop, read_crops
+from mammojax.images.reading.isolated import CRASHED, in_children
 
 
 def test_files_after_one_that_kills_the_process_are_read_in_order(tmp_path, monkeypatch):
@@ -29,7 +29,7 @@ def test_files_after_one_that_kills_the_process_are_read_in_order(tmp_path, monk
         "import sys, os, importlib.abc, importlib.util\n"
         "class Finder(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path, target=None):\n"
-        "        if name != 'mammojax.images.reading.isolated': return None\n"
+        "        if name != 'mammojax.images.reading.crops': return None\n"
         "        sys.meta_path.remove(self)\n"
         "        import mammojax.images.reading.any_file as reading\n"
         "        real = reading.read_mammogram\n"
@@ -37,7 +37,7 @@ def test_files_after_one_that_kills_the_process_are_read_in_order(tmp_path, monk
         "            if 'deadly' in name: os.abort()\n"
         "            return real(data, name, **options)\n"
         "        reading.read_mammogram = read\n"
-        "        return importlib.util.find_spec('mammojax.images.reading.isolated')\n"
+        "        return importlib.util.find_spec('mammojax.images.reading.crops')\n"
         "sys.meta_path.insert(0, Finder())\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.getcwd()}")
@@ -48,7 +48,7 @@ def test_files_after_one_that_kills_the_process_are_read_in_order(tmp_path, monk
 
 def test_a_file_that_is_absent_or_no_picture_gets_its_reason(tmp_path):
     (tmp_path / "text.png").write_text("no picture")
-    absent, text = (isolated.read_crop(tmp_path / n, 0.02, "log") for n in ("none.png", "text.png"))
+    absent, text = (read_crop(tmp_path / n, 0.02, "log") for n in ("none.png", "text.png"))
     assert absent == "cannot be read: No such file or directory" and isinstance(text, str)
 
 
