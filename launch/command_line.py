@@ -10,6 +10,10 @@ import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from launch import huge_pages
+
+huge_pages.ask()  # before anything is loaded: it may start the program again
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notes of the runtime between a program's own lines
 # what was compiled once is not compiled again, in this start or another
 os.environ.setdefault(
