@@ -180,7 +180,10 @@ def _somebody_ended(running: list[int], seconds: float) -> bool:
         for child in running:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
-                if code := os.waitstatus_to_exitcode(status):
+                code = os.waitstatus_to_exitcode(status)
+                if code == stopping.EXIT_CODE:
+                    raise stopping.Stopped  # the request was to all of us
+                if code:
                     raise RuntimeError(f"a process that nobody killed ended with {code}")
                 running.remove(child)
                 return True

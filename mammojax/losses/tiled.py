@@ -54,36 +54,40 @@ def value_and_gradient(
         return _in_float64(surrogate)(scores, weights)
     size = scores.shape[0]
     tall, wide = (min(most, -(-size // 64) * 64) for most in (_ROWS, _COLUMNS))
-    order, row_tiles, column_tiles = _order(weights, tall, wide)
+    place, row_tiles, column_tiles = _places(weights, tall, wide)
+
+    def listed(x):
+        return jnp.zeros_like(x, shape=size + tall + wide).at[place].set(x, mode="drop")
+
+    s, w = listed(scores), listed(weights)
 
     def members(at, extent):
-        """Which samples a tile's rows or columns are, their scores and weights; what does not exist weighs nothing."""
-        # gathers, since XLA would take a slice anew for every pair
-        i = jnp.take(order, at + np.arange(extent, dtype=np.int32), mode="clip")
-        score, weight = (jnp.take(x, i, mode="fill", fill_value=0) for x in (scores, weights))
-        return i, score, jnp.abs(weight)
+        """Scores and weights of a tile's rows or columns; what does not exist weighs nothing."""
+        # a gather, since XLA would take a slice anew for every pair
+        place = at + np.arange(extent, dtype=np.int32)
+        return jnp.take(s, place, mode="clip"), jnp.abs(jnp.take(w, place, mode="clip"))
 
     def add_tile(k, carry):
         total, *sums = carry
         rows, columns = lax.rem(k, row_tiles) * tall, row_tiles * tall + lax.div(k, row_tiles) * wide
-        (at_p, p, a), (at_n, n, b) = members(rows, tall), members(columns, wide)
+        (p, a), (n, b) = members(rows, tall), members(columns, wide)
         if in_wide:
             cost, row_slopes, column_slopes = _wide_tile(p, a, n, b, surrogate)
         else:
             cost, row_slopes, column_slopes = _tile(p, a, n, b, surrogate, factorise)
-        for at, new in ((at_p, -a * row_slopes), (at_n, b * column_slopes)):
-            here = [jnp.take(x, at, mode="clip") for x in sums]
+        for at, new in ((rows, -a * row_slopes), (columns, b * column_slopes)):
+            here = [lax.dynamic_slice(x, (at,), (new.shape[0],)) for x in sums]
             for part in jax.tree.leaves(new):
                 here = _add(here, part)
-            sums = [x.at[at].set(y, mode="drop") for x, y in zip(sums, here)]
+            sums = [lax.dynamic_update_slice(x, y, (at,)) for x, y in zip(sums, here)]
         for part in jax.tree.leaves(cost):
             total = _add(total, part)
         return total, *sums
 
-    zeros = 0 * weights  # of data: under shard_map a carry that differs by device must start as one
+    zeros = 0 * w  # of data: under shard_map a carry that differs by device must start as one
     start = (zeros[0], zeros[0]), zeros, zeros
     total, slopes, _ = lax.fori_loop(np.int32(0), row_tiles * column_tiles, add_tile, start)
-    return total[0], slopes
+    return total[0], jnp.take(slopes, place, mode="fill", fill_value=0)
 
 
 @functools.lru_cache(maxsize=64)
@@ -100,28 +104,29 @@ def _in_float64(surrogate):
     return value_and_slopes
 
 
-def _order(weights, tall, wide):
-    """(int32[n + tall + wide], tiles of positives, tiles of negatives): the samples by class. Positives come first, in whole
-    tiles of `tall`, and then the negatives, in tiles of `wide`; n where there is none."""
+def _places(weights, tall, wide):
+    """(int32[n], tiles of positives, tiles of negatives): where each sample is listed. Positives come first, in whole tiles
+    of `tall`, and then the negatives, in tiles of `wide`; what does not count is nowhere."""
     size = weights.shape[0]
     chunk = min(_COUNTED_AT_ONCE, size)
     tall, wide, nowhere = np.int32(tall), np.int32(wide), np.int32(size + tall + wide)
-    rows = lax.div(jnp.sum(weights > 0, dtype=jnp.int32) + (tall - 1), tall)
 
     def count(i, carry):
-        order, positives, negatives = carry
+        place, positives, negatives = carry
         at = jnp.minimum(i * np.int32(chunk), np.int32(size - chunk))
         index = at + np.arange(chunk, dtype=np.int32)
         weight = jnp.where(index >= i * np.int32(chunk), lax.dynamic_slice(weights, (at,), (chunk,)), 0)
         up, down = running_count(jnp.stack([weight > 0, weight < 0]))
-        place = jnp.where(weight > 0, positives + up - 1, rows * tall + negatives + down - 1)
-        place = jnp.where(weight != 0, place, nowhere)
-        return order.at[place].set(index, mode="drop"), positives + up[-1], negatives + down[-1]
+        # negatives count downward from -1
+        found = jnp.where(weight > 0, positives + up - 1, -negatives - down)
+        found = jnp.where(weight != 0, found, lax.dynamic_slice(place, (at,), (chunk,)))
+        return lax.dynamic_update_slice(place, found, (at,)), positives + up[-1], negatives + down[-1]
 
-    nothing = (0 * weights[0]).astype(jnp.int32)
-    start = jnp.full(size + tall + wide, size, jnp.int32) + nothing, nothing, nothing
-    order, _, negatives = lax.fori_loop(np.int32(0), np.int32(-(-size // chunk)), count, start)
-    return order, rows, lax.div(negatives + (wide - 1), wide)
+    zeros = (0 * weights).astype(jnp.int32)
+    start = zeros + nowhere, zeros[0], zeros[0]
+    place, positives, negatives = lax.fori_loop(np.int32(0), np.int32(-(-size // chunk)), count, start)
+    rows, columns = lax.div(positives + (tall - 1), tall), lax.div(negatives + (wide - 1), wide)
+    return jnp.where(place < 0, rows * tall - 1 - place, place), rows, columns
 
 
 def _add(total, term):
