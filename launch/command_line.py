@@ -10,17 +10,9 @@ import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from launch import huge_pages
+from launch import beginning
 
-huge_pages.ask()  # before anything is loaded: it may start the program again
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notes of the runtime between a program's own lines
-# what was compiled once is not compiled again, in this start or another
-os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR",
-    os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mammojax", "compiled"),
-)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+beginning.begin()  # before anything is loaded
 
 from absl import app, flags, logging
 

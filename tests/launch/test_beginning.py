@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from launch import huge_pages
+from launch import beginning
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def started(monkeypatch, tmp_path):
         spec = name and SimpleNamespace(name=name)
         monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=spec))
         (tmp_path / "enabled").write_text(mode)
-        huge_pages.ask(tmp_path / "enabled")
+        beginning.ask_for_large_pages(tmp_path / "enabled")
         return found
 
     return ask
@@ -53,5 +53,5 @@ def test_where_asking_changes_nothing_nothing_is_started(started, mode):
 
 def test_without_such_a_kernel_nothing_is_started(started, tmp_path):
     started("launch.plan", "always madvise [never]\n")  # a launcher it is
-    huge_pages.ask(tmp_path / "absent")
+    beginning.ask_for_large_pages(tmp_path / "absent")
     assert "GLIBC_TUNABLES" not in os.environ
