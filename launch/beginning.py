@@ -22,7 +22,7 @@ def ask_for_large_pages(mode: Path = _MODE) -> None:
     """Starts this program again with large pages, if it is a launcher and the kernel gives them to those who ask.
 
     XLA gives its working memory back after every call on a CPU, a hundred megabytes for a crop of 1024 x 512, and the kernel
-    clears it anew in pages of 4 kB: a quarter of the time of a scan. In pages of 2 MB that costs next to nothing. glibc
+    clears it anew in pages of 4 kB: up to a quarter of the time of a scan. In pages of 2 MB that costs next to nothing. glibc
     reads what it shall do at a process's start alone. A GLIBC_TUNABLES that is set, be it empty, is left as it is.
     """
     spec = getattr(sys.modules["__main__"], "__spec__", None)
