@@ -195,7 +195,8 @@ def prepare(
             notes.append(note)
         if len(used) > DRAWN:
             notes.append(f"contact sheets show {DRAWN} of {len(used)} films, at equal distances by name")
-        ledger = [_account(entry, rejected, left_out, {o.record.number: o for o in used}) for entry in files]
+        numbered = {outcome.record.number: outcome for outcome in used}
+        ledger = [_account(entry, rejected, left_out, numbered) for entry in files]
         accounts.write_accounts(folder, ledger)
         return {"dataset": name, "scheme": scheme, "counts": accounts.counts(ledger), "notes": notes}
 
@@ -212,7 +213,9 @@ def prepare(
     return _checked(RecordSet(folder), accounts.read_accounts(folder), strict)
 
 
-def _account(entry: Entry, rejected: dict[int, str], left_out: dict[int, str], used: dict) -> Account:
+def _account(
+    entry: Entry, rejected: dict[int, str], left_out: dict[int, str], used: dict[int, Outcome]
+) -> Account:
     number, file = entry.number, entry.source.file
     if isinstance(entry.verdict, Dropped):
         fate = "rejected" if entry.rejected else "dropped"
