@@ -85,7 +85,7 @@ def fit(
     fitting.resume(say, keep=keep)
     done = fitting.epoch
     metrics, pace = MetricsFile(folder, epochs=done), pace or Pace()
-    if from_start and done == 0:
+    if from_start and done == fitting.part == 0:  # what goes on within the first epoch has its start's scores
         _keep(folder, 0, watch(fitting.state))
     try:
         for epoch in track(range(done, epochs), total=epochs, initial=done, description=description):

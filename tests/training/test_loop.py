@@ -69,7 +69,7 @@ def train(folder, name="buffer all", *, feed=batches, model=None, epochs=EPOCHS,
 
     settings = {
         "epochs": epochs,
-        "steps": len(list(feed(0))),
+        "steps": len(list(batches(0))),
         "folder": folder,
         "checkpoint_every": 2,
         "describe": lambda scores, report: {"auc": roc_auc_score(LABELS, scores)},
@@ -225,6 +225,23 @@ def test_the_start_is_watched_where_it_is_a_candidate(tmp_path):
     model = Small(1)
     model.eval()
     assert np.allclose(none.curve[0], model(INPUTS), atol=1e-6)  # another program: float32 rounding
+
+
+def test_what_goes_on_within_the_first_epoch_keeps_the_scores_of_its_start(tmp_path):
+    def asked_after_two_steps(epoch):
+        for number, group in enumerate(batches(epoch)):
+            if number == 2:
+                raise stopping.Stopped
+            yield group
+
+    whole = train(tmp_path / "whole", epochs=1, from_start=True)
+    with pytest.raises(stopping.Stopped):
+        train(tmp_path / "cut", epochs=1, from_start=True, feed=asked_after_two_steps)
+    lines = []
+    resumed = train(tmp_path / "cut", epochs=1, from_start=True, say=lines.append)
+    assert lines == ["resumed after epoch 0, step 2 of the next"]
+    assert all(np.array_equal(whole.curve[e], resumed.curve[e]) for e in (0, 1))
+    assert not np.array_equal(whole.curve[0], whole.curve[1])
 
 
 @pytest.mark.parametrize("name", ["buffer all", "batch", "bce", *slow("buffer fifo", "weighted_bce")])
