@@ -5,6 +5,7 @@ from program import error_line, run
 
 from mammojax.benchmarks.step.processes import Throughput, throughput
 from mammojax.benchmarks.step.stage_one import Outside, Saving
+from mammojax.benchmarks.step.table import Shared, shared
 
 
 def test_shares_are_those_of_the_times_they_stand_for():
@@ -12,11 +13,14 @@ def test_shares_are_those_of_the_times_they_stand_for():
     assert Outside(steps=10.1, fit=10.0).share == 0  # noise of the clock is no negative cost
     assert Saving(seconds=6.0, bytes=1).share == pytest.approx(0.01)  # of ten minutes
     assert Throughput(2, alone=3.0, together=5.1).ratio == pytest.approx(1.7)
+    assert Shared(2, alone=200.0, together=110.0).share == pytest.approx(0.55)
 
 
 def test_more_processes_than_cores_are_refused():
     with pytest.raises(ValueError, match="may be used"):
         throughput(processes=10**6, crop=(64, 64), images=1, repeats=1)
+    with pytest.raises(ValueError, match="may be used"):
+        shared(processes=10**6, patients=8)
 
 
 def test_wrong_flags_of_the_step_benchmark_are_one_line():
