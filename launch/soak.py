@@ -53,12 +53,9 @@ def main(settings, arguments: list[str]) -> None:
     folder = Path(FOLDER.value or tempfile.mkdtemp(prefix="soak-")).absolute()
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; give a fresh folder with --folder")
-    try:
-        processes = [int(number) for number in PROCESSES.value]
-    except ValueError:
-        raise UserError(
-            f"--processes={','.join(PROCESSES.value)}: expected whole numbers, such as 1,2"
-        ) from None
+    if not PROCESSES.value or not all(text.isdecimal() and int(text) for text in PROCESSES.value):
+        raise UserError(f"--processes={','.join(PROCESSES.value)}: expected numbers from 1, such as 1,2")
+    processes = [int(text) for text in PROCESSES.value]
     seen = soak(work_of(settings), folder, kills=KILLS.value, processes=processes, seed=SEED.value, say=say)
     say(f"{KILLS.value} kills, {seen.rounds} runs, {seen.starts} starts; killed in: {_counts(seen.phases)}")
     damages = Counter()
