@@ -141,12 +141,10 @@ def crossval(
     known = checked(settings)
     for note in notes(settings, {arm.name: arm.settings for arm in known}):
         say(f"note: {note}")
+    names = [arm.name for arm in known]
+    if absent := [arm for arm in arms if arm not in names]:
+        raise UserError(f"no arm {absent[0]!r} in config.crossval.arms; expected some of {', '.join(names)}")
     chosen = [arm for arm in known if not arms or arm.name in arms]
-    if arms and len(chosen) < len(arms):
-        raise UserError(
-            f"no arm {set(arms) - {a.name for a in known}} in config.crossval.arms; expected some of "
-            f"{', '.join(arm.name for arm in known)}"
-        )
     if any(not 0 <= fold < settings.crossval.folds for fold in folds):
         raise UserError(
             f"fold {', '.join(map(str, folds))}, expected 0 to {settings.crossval.folds - 1} (config.crossval.folds)"
