@@ -162,6 +162,7 @@ def crossval(
         jobs = [k for k, job in enumerate(work) if experiment.is_together(*job) == together]
         pieces = [_told(experiment.cell(*work[k]), end, say) for k in jobs]
         made |= zip(jobs, shared(pieces, say=say, track=track, description="cells of the table"))
+    experiment.over()
     made = [made[k] for k in range(len(work))]
     done = tuple(Cell(arm, parts.repeat, parts.fold, folder) for (arm, parts), folder in zip(work, made))
     run = Run(settings, tuple(chosen), done, records)
@@ -183,14 +184,17 @@ class _End:
     """When all cells will be there, from those that took time so far (a reused one takes none)."""
 
     def __init__(self, cells: int):
-        self._left, self._made, self._began = cells, 0, time.monotonic()
+        self._left, self._made, self._spent = cells, 0, 0.0
 
     def after(self, seconds: float) -> str:
         """A cell is there, `seconds` after it was begun: the words that follow in its line."""
-        self._left, self._made = self._left - 1, self._made + (seconds > 1)
+        self._left -= 1
+        if seconds > 1:  # what came before any cell is not counted: a scan takes as long as many of them
+            self._made += 1
+            self._spent += seconds
         if not self._left or not self._made:
             return ""
-        left = (time.monotonic() - self._began) / self._made * self._left
+        left = self._spent / self._made * self._left
         cells = "1 cell" if self._left == 1 else f"{self._left} cells"
         return f"; {cells} left, until about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
 
