@@ -27,7 +27,7 @@ from mammojax.runs import stopping, supervised
 TABLE = ("cells.json", "folds.json", "predictions.csv", "table.json", "table.md")
 CELL = ("calibration.json", "metrics.jsonl", "model.safetensors", "predictions.csv", "selection.json")
 SALTED = ("patient", "breast")
-SAID = ("resumed after", "are there already", "is set aside", "taking a part", "is made again")
+SAID = ("resumed after", "are there already", "is set aside", "begun anew", "taking a part", "is made again")
 DAMAGES = ("emptied", "truncated", "flipped", "removed")
 PHASES = (  # the first that is not finished when a process is killed
     ("the films are made", "dicom/*/stage.json"),
@@ -67,7 +67,7 @@ def soak(
 
     A kill is SIGKILL or, one in four, SIGTERM, at a random moment; on the average a process has a quarter of the time that
     the undisturbed run took. What is done is compared and begun again in a new run directory until so many kills were made.
-    alter: the share of kills after which a file of a checkpoint, if there is one, is emptied, truncated, flipped or
+    alter: the share of kills after which a file of an unfinished fit, if there is one, is emptied, truncated, flipped or
     removed. A child whose work is done ends with 0. Raises UserError if the undisturbed one does not.
     """
     draw, seen = random.Random(seed), Survival()
@@ -204,8 +204,9 @@ def _phase(place: Path) -> str:
 
 
 def _alter(place: Path, draw: random.Random, seen: Survival) -> None:
-    """Damages one file of one checkpoint, if there is one: in the way, and of the kind, that came least often so far."""
-    files = sorted(p for p in place.glob("cells/*/**/checkpoints/*/**/*") if p.is_file())
+    """Damages one file of an unfinished fit, if there is one: in the way, and of the kind, that came least often so far."""
+    left = ("checkpoints/*/**/*", "watched/*", "metrics.jsonl")
+    files = sorted(p for name in left for p in place.glob(f"cells/*/work/**/{name}") if p.is_file())
     if not files:
         return
     how = min(DAMAGES, key=lambda how: (_times(seen, how=how), draw.random()))
@@ -221,8 +222,8 @@ def _alter(place: Path, draw: random.Random, seen: Survival) -> None:
 
 
 def _kind(path: Path) -> str:
-    """A file of a checkpoint by its name; data files have random ones."""
-    return "data" if path.parent.name == "d" else path.name
+    """A file of a fit by its name; data files have random ones, scores of watched samples the epoch's."""
+    return {"d": "data", "watched": "watched"}.get(path.parent.name, path.name)
 
 
 def _times(seen: Survival, *, how: str, kind: str = "") -> int:
