@@ -9,11 +9,12 @@ number=${1:?how many processes, a launcher and its flags}
 launcher=${2:?a launcher and its flags, such as: crossval --config=configs/mias.py}
 shift 2
 case "$number" in '' | *[!0-9]* | 0) echo "error: $number processes; expected a number from 1" >&2; exit 2 ;; esac
-if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
-  IFS=, read -r -a gpus <<<"$CUDA_VISIBLE_DEVICES"
-else
-  mapfile -t gpus < <(seq 0 $((${GPUS:-$(nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU')} - 1)))
+list=${CUDA_VISIBLE_DEVICES-}
+if [ -z "${CUDA_VISIBLE_DEVICES+set}" ]; then
+  count=${GPUS:-$(nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU')}
+  for ((k = 0; k < count; k++)); do list+=",$k"; done
 fi
+IFS=, read -r -a gpus <<<"${list#,}"
 sharing=$((${#gpus[@]} > 0 ? (number + ${#gpus[@]} - 1) / ${#gpus[@]} : 0)) # processes of one GPU
 # JAX takes three quarters of a GPU's memory at its start: another process would find too little
 if [ "$sharing" -gt 1 ] && [ -z "${XLA_CLIENT_MEM_FRACTION:-${XLA_PYTHON_CLIENT_MEM_FRACTION:-}}" ]; then
@@ -21,9 +22,11 @@ if [ "$sharing" -gt 1 ] && [ -z "${XLA_CLIENT_MEM_FRACTION:-${XLA_PYTHON_CLIENT_
   XLA_CLIENT_MEM_FRACTION=$(printf '0.%03d' $((900 / sharing)))
 fi
 # of 0-3,8 the cores 0 1 2 3 8: a job of a scheduler has some of a machine's, and any of them
-mapfile -t cores < <(
-  taskset -cp $$ 2>/dev/null | sed 's/.*: //' | tr ',' '\n' | while IFS=- read -r first last; do seq "$first" "${last:-$first}"; done
-)
+IFS=, read -r -a ranges <<<"$(taskset -cp $$ 2>/dev/null | sed 's/.*: //')"
+cores=()
+for range in ${ranges[@]+"${ranges[@]}"}; do
+  for ((k = ${range%-*}; k <= ${range#*-}; k++)); do cores+=("$k"); done
+done
 share=$(((${#cores[@]} + number - 1) / number))
 logs=${LOGS:-.}
 
