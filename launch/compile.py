@@ -63,9 +63,11 @@ def main(arguments: list[str]) -> None:
     unknown = [part for part in PART.value if part not in PARTS]
     if unknown:
         raise UserError(f"--part: unknown {unknown[0]!r}; choose from {', '.join(PARTS)}")
+    from mammojax.benchmarks.chips import chip_of
     from mammojax.benchmarks.compilers import find_compiler
 
-    find_compiler(gpu=TOPOLOGY.value.startswith("h"))
+    chip = chip_of(TOPOLOGY.value)
+    find_compiler(gpu=bool(chip.gpu))
 
     from mammojax.benchmarks import ahead_of_time
     from mammojax.benchmarks.loss.programs import loss_table
@@ -73,7 +75,6 @@ def main(arguments: list[str]) -> None:
     from mammojax.benchmarks.tables import bytes_text
     from mammojax.models.scanning import load_backbone, plan
 
-    chip = ahead_of_time.chip_of(TOPOLOGY.value)
     devices = ahead_of_time.devices_of(TOPOLOGY.value)
     say(f"{TOPOLOGY.value}: {len(devices)} chips of {bytes_text(chip.memory)}")
     network = load_backbone(BACKBONE.value, tap=TAP.value or None)

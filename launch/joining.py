@@ -65,8 +65,9 @@ def _is_cluster(environment) -> bool:
     for several in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"):
         if environment.get(several, "1") != "1":
             return True
-    if "KUBERNETES_SERVICE_HOST" in environment:
-        return importlib.util.find_spec("kubernetes") is not None
+    in_job = {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= environment.keys()
+    if in_job and importlib.util.find_spec("kubernetes") is not None:
+        return True
     return importlib.util.find_spec("libtpu") is not None and environment.get("JAX_PLATFORMS") != "cpu"
 
 
@@ -83,11 +84,18 @@ def supervise() -> None:
 
 def join() -> None:
     """Joins the others, if there are any. UserError if they do not find each other."""
+    from mammojax.errors import UserError
     from mammojax.runs import processes
 
-    processes.join(
+    joined = processes.join(
         _FLAGS["coordinator"].value,
         _FLAGS["processes"].value,
         _FLAGS["process"].value,
         lost_after=_FLAGS["lost_after"].value,
     )
+    started = os.environ.get("OMPI_COMM_WORLD_SIZE", "1")
+    if not joined and started != "1":
+        raise UserError(
+            f"mpirun started {started} processes, and JAX does not find the first of them, as with Open MPI 5; give "
+            "--coordinator=HOST:PORT --processes=$OMPI_COMM_WORLD_SIZE --process=$OMPI_COMM_WORLD_RANK, or --alone"
+        )

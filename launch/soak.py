@@ -1,7 +1,8 @@
 """Kills a small cross-validation again and again and compares what comes of it with an undisturbed one, to the byte.
 
 Films are made, prepared, scanned, two arms trained and evaluated, by one process and by two; SIGKILL and SIGTERM come at
-random moments, and in between files of checkpoints are emptied, truncated, flipped and removed, each kind of file in turn.
+random moments, and in between files of unfinished fits (checkpoints, the scores and metrics beside them) are emptied,
+truncated, flipped and removed, each kind of file in turn.
 A run that is done is compared, and a new one is begun, until so many kills were made. Everything lies in the folder, of
 runs with the right bytes the log alone; exit code 1 if any byte differs.
 
@@ -53,12 +54,9 @@ def main(settings, arguments: list[str]) -> None:
     folder = Path(FOLDER.value or tempfile.mkdtemp(prefix="soak-")).absolute()
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; give a fresh folder with --folder")
-    try:
-        processes = [int(number) for number in PROCESSES.value]
-    except ValueError:
-        raise UserError(
-            f"--processes={','.join(PROCESSES.value)}: expected whole numbers, such as 1,2"
-        ) from None
+    if not PROCESSES.value or not all(text.isdecimal() and int(text) for text in PROCESSES.value):
+        raise UserError(f"--processes={','.join(PROCESSES.value)}: expected numbers from 1, such as 1,2")
+    processes = [int(text) for text in PROCESSES.value]
     seen = soak(work_of(settings), folder, kills=KILLS.value, processes=processes, seed=SEED.value, say=say)
     say(f"{KILLS.value} kills, {seen.rounds} runs, {seen.starts} starts; killed in: {_counts(seen.phases)}")
     damages = Counter()
@@ -66,7 +64,7 @@ def main(settings, arguments: list[str]) -> None:
         damages[how] += number
     kinds = len({name for _, name in seen.altered})
     say(
-        f"exit codes of those killed: {_counts(seen.codes)}; checkpoint files damaged: {_counts(damages)}, of {kinds} kinds"
+        f"exit codes of those killed: {_counts(seen.codes)}; files of fits damaged: {_counts(damages)}, of {kinds} kinds"
     )
     say(f"said: {_counts(seen.resumes)}")
     if seen.differing:

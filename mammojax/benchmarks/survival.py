@@ -21,12 +21,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mammojax.runs import stopping
+from mammojax.errors import UserError
+from mammojax.runs import stopping, supervised
 
 TABLE = ("cells.json", "folds.json", "predictions.csv", "table.json", "table.md")
 CELL = ("calibration.json", "metrics.jsonl", "model.safetensors", "predictions.csv", "selection.json")
 SALTED = ("patient", "breast")
-SAID = ("resumed after", "are there already", "is set aside", "taking a part", "is made again")
+SAID = ("resumed after", "are there already", "is set aside", "begun anew", "taking a part", "is made again")
 DAMAGES = ("emptied", "truncated", "flipped", "removed")
 PHASES = (  # the first that is not finished when a process is killed
     ("the films are made", "dicom/*/stage.json"),
@@ -66,17 +67,20 @@ def soak(
 
     A kill is SIGKILL or, one in four, SIGTERM, at a random moment; on the average a process has a quarter of the time that
     the undisturbed run took. What is done is compared and begun again in a new run directory until so many kills were made.
-    alter: the share of kills after which a file of a checkpoint, if there is one, is emptied, truncated, flipped or
-    removed. A child whose work is done ends with 0.
+    alter: the share of kills after which a file of an unfinished fit, if there is one, is emptied, truncated, flipped or
+    removed. A child whose work is done ends with 0. Raises UserError if the undisturbed one does not.
     """
     draw, seen = random.Random(seed), Survival()
     began = time.monotonic()
-    _end(_start(work, folder / "undisturbed"))
+    if code := _end(_start(work, place := folder / "undisturbed")):
+        raise UserError(
+            f"the undisturbed run ended with code {code}; its last lines are in {place.with_suffix('.log')}"
+        )
     seen.seconds = time.monotonic() - began
     say(f"undisturbed: {seen.seconds:.1f} s")
     expected = contents(folder / "undisturbed")
-    for number in processes:
-        left, rounds = kills // len(processes), 0
+    for k, number in enumerate(processes):
+        left, rounds = len(range(k, kills, len(processes))), 0
         while left or not rounds:
             place = folder / f"by_{number}" / str(rounds)
             left -= (made := _killed(work, place, number, left, draw, seen, alter))
@@ -145,11 +149,13 @@ def _unsalted(path: Path) -> bytes:
 
 def _start(work: Callable, place: Path) -> int:
     """Process number of a fork that does the work; what it says goes to the log beside `place`."""
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
     code = 1
     try:
+        supervised.end_with(parent)
         place.parent.mkdir(parents=True, exist_ok=True)
         log = os.open(place.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         os.dup2(log, 1)
@@ -170,13 +176,15 @@ def _start(work: Callable, place: Path) -> int:
 
 
 def _end(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with stopping.waiting():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _somebody_ended(running: list[int], seconds: float) -> bool:
     """Whether a child ended within so many seconds, its work done; it is taken off the list."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        stopping.check()
         for child in running:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
@@ -196,8 +204,9 @@ def _phase(place: Path) -> str:
 
 
 def _alter(place: Path, draw: random.Random, seen: Survival) -> None:
-    """Damages one file of one checkpoint, if there is one: in the way, and of the kind, that came least often so far."""
-    files = sorted(p for p in place.glob("cells/*/**/checkpoints/*/**/*") if p.is_file())
+    """Damages one file of an unfinished fit, if there is one: in the way, and of the kind, that came least often so far."""
+    left = ("checkpoints/*/**/*", "watched/*", "metrics.jsonl")
+    files = sorted(p for name in left for p in place.glob(f"cells/*/work/**/{name}") if p.is_file())
     if not files:
         return
     how = min(DAMAGES, key=lambda how: (_times(seen, how=how), draw.random()))
@@ -213,8 +222,8 @@ def _alter(place: Path, draw: random.Random, seen: Survival) -> None:
 
 
 def _kind(path: Path) -> str:
-    """A file of a checkpoint by its name; data files have random ones."""
-    return "data" if path.parent.name == "d" else path.name
+    """A file of a fit by its name; data files have random ones, scores of watched samples the epoch's."""
+    return {"d": "data", "watched": "watched"}.get(path.parent.name, path.name)
 
 
 def _times(seen: Survival, *, how: str, kind: str = "") -> int:

@@ -166,6 +166,10 @@ class Experiment:
             say=self._say,
         )
 
+    def over(self) -> None:
+        """No cell is asked for any more."""
+        self._pace.over()
+
     def _rows(self, numbers: np.ndarray) -> list[list[dict]]:
         # a sample of several records has the largest of their labels; a control has its own
         own = self._settings.crossval.control != "labels"

@@ -141,12 +141,10 @@ def crossval(
     known = checked(settings)
     for note in notes(settings, {arm.name: arm.settings for arm in known}):
         say(f"note: {note}")
+    names = [arm.name for arm in known]
+    if absent := [arm for arm in arms if arm not in names]:
+        raise UserError(f"no arm {absent[0]!r} in config.crossval.arms; expected some of {', '.join(names)}")
     chosen = [arm for arm in known if not arms or arm.name in arms]
-    if arms and len(chosen) < len(arms):
-        raise UserError(
-            f"no arm {set(arms) - {a.name for a in known}} in config.crossval.arms; expected some of "
-            f"{', '.join(arm.name for arm in known)}"
-        )
     if any(not 0 <= fold < settings.crossval.folds for fold in folds):
         raise UserError(
             f"fold {', '.join(map(str, folds))}, expected 0 to {settings.crossval.folds - 1} (config.crossval.folds)"
@@ -164,6 +162,7 @@ def crossval(
         jobs = [k for k, job in enumerate(work) if experiment.is_together(*job) == together]
         pieces = [_told(experiment.cell(*work[k]), end, say) for k in jobs]
         made |= zip(jobs, shared(pieces, say=say, track=track, description="cells of the table"))
+    experiment.over()
     made = [made[k] for k in range(len(work))]
     done = tuple(Cell(arm, parts.repeat, parts.fold, folder) for (arm, parts), folder in zip(work, made))
     run = Run(settings, tuple(chosen), done, records)
@@ -185,14 +184,17 @@ class _End:
     """When all cells will be there, from those that took time so far (a reused one takes none)."""
 
     def __init__(self, cells: int):
-        self._left, self._made, self._began = cells, 0, time.monotonic()
+        self._left, self._made, self._spent = cells, 0, 0.0
 
     def after(self, seconds: float) -> str:
         """A cell is there, `seconds` after it was begun: the words that follow in its line."""
-        self._left, self._made = self._left - 1, self._made + (seconds > 1)
+        self._left -= 1
+        if seconds > 1:  # what came before any cell is not counted: a scan takes as long as many of them
+            self._made += 1
+            self._spent += seconds
         if not self._left or not self._made:
             return ""
-        left = (time.monotonic() - self._began) / self._made * self._left
+        left = self._spent / self._made * self._left
         cells = "1 cell" if self._left == 1 else f"{self._left} cells"
         return f"; {cells} left, until about {time.strftime('%a %H:%M', time.localtime(time.time() + left))}"
 

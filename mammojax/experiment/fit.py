@@ -76,7 +76,11 @@ def recipe(arm: Arm, seed: int) -> dict:
     if arm.stage != "svm":  # every objective takes them
         kept["loss.weights"] = tree["loss"]["weights"]
     kept.pop("model.weights", None)  # the network's identity says which
-    kept.pop("training.checkpoint_minutes", None)  # of the clock, which no result depends on
+    for often in (
+        "training.checkpoint_every",
+        "training.checkpoint_minutes",
+    ):  # a resumed cell has the same bits
+        kept.pop(often, None)
     # how scores are read out and averaged is common to all kinds of arms
     kept |= {f"model.{name}": tree["model"][name] for name in ("ensemble", "share", "views")}
     if arm.stage == "merged":

@@ -5,6 +5,7 @@ spread) has the mesh of its own devices; a training that is spread has that of a
 """
 
 import functools
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,20 +44,21 @@ def program_mesh(data: int, rows: int) -> "Mesh | None":
 
 
 def _own_devices(data: int, rows: int):
-    """(devices of this process, how many of them share a batch, how many an image)."""
+    """(devices of this process, how many of them share a batch, how many an image): as many in every process."""
     import jax
 
     devices, processes = jax.local_devices(), jax.process_count()
+    least = min(Counter(device.process_index for device in jax.devices()).values())
     kind = f"({devices[0].platform})"
     if data % processes:
         raise UserError(
             f"mesh.data is {data}, and {processes} processes have an equal share each; give a multiple of it, or 0"
         )
-    size = data // processes or max(len(devices) // rows, 1)
-    if size * rows > len(devices):
-        there = f"{len(devices)} device(s) are there {kind}"
+    size = data // processes or max(least // rows, 1)
+    if size * rows > least:
+        there = f"{least} device(s) are there {kind}"
         if processes > 1:
-            there = f"each of {processes} processes has {len(devices)} device(s) {kind}, and the rows of an image lie in one"
+            there = f"each of {processes} processes has {least} device(s) {kind}, and the rows of an image lie in one"
         raise UserError(
             f"mesh.data x mesh.rows is {size * processes} x {rows}, and {there}; give smaller ones"
         )

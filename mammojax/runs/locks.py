@@ -119,11 +119,21 @@ def _sign(descriptor: int) -> None:
 
 
 def _is_at(file: Path, descriptor: int) -> bool:
-    """Whether the open file is the one that lies there under its name."""
+    """Whether the open file is the one that lies there under its name.
+
+    Opened anew: NFS asks its server then, and answers `stat` from memory for up to a minute after another machine has
+    removed the file.
+    """
     try:
-        return os.path.samestat(os.stat(file), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+        there = os.open(file, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            return False
+        raise
+    try:
+        return os.path.samestat(os.fstat(there), os.fstat(descriptor))
+    finally:
+        os.close(there)
 
 
 def _release(file: Path, descriptor: int) -> None:

@@ -39,16 +39,19 @@ def join(
 
     # JAX's own notifier would take SIGTERM away from `stopping`
     jax.config.update("jax_enable_preemption_service", False)
+    # what the flags say is not asked of Kubernetes, which may give no rights to ask
+    told = coordinator and "KUBERNETES_SERVICE_HOST" in os.environ
     try:
         jax.distributed.initialize(
             coordinator or None,
             number or None,
             own if own >= 0 else None,
             local_device_ids=_only_device(),
+            cluster_detection_method="deactivate" if told else None,
             heartbeat_timeout_seconds=lost_after,
             initialization_timeout=wait,
         )
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # of the scheduler's client too: no answer, no rights
         if not coordinator and "coordinator_address should be defined" in str(error):
             return False
         what = " ".join(str(error).split())[:300]

@@ -17,11 +17,15 @@ EXIT_CODE = (
     75  # EX_TEMPFAIL of sysexits.h; nothing else here ends with it, so that a script may requeue on it
 )
 GRACE = 120.0  # seconds from the signal to the end, whatever the program is doing
+SAME = 5.0  # seconds in which signals are one request: a scheduler tells all of a group, and who started it passes it on
 
 _requested = threading.Event()
 _numbers: set[int] = set()  # the signals that ask
-_waiting = _by_vote = _handled = False
+_waiting = _by_vote = False
+_asked: float | None = None  # when its handler ran first
 _ends: tuple[socket.socket, socket.socket] | None = None  # what the signal's byte goes into, and out of
+_OF_HANDLER = b"\0"  # no signal's number
+_KILLED = 128 + signal.SIGTERM
 
 
 class Stopped(BaseException):
@@ -29,7 +33,7 @@ class Stopped(BaseException):
 
 
 def listen(*, say: Callable[[str], None], grace: float = GRACE, relayed: int | None = None) -> None:
-    """From now on SIGTERM is a request to stop; to be called in the main thread, once. A second SIGTERM kills.
+    """From now on SIGTERM is a request to stop; to be called in the main thread, once. One more, after `SAME` seconds, kills.
 
     say(text): told if `grace` seconds were not enough. relayed: another signal with the same meaning.
     """
@@ -90,26 +94,30 @@ def waiting() -> Iterator[None]:
 
 
 def _handle(number, frame) -> None:
-    global _handled
-    if _handled:
-        return  # another signal that means the same, and came at once
-    _handled = True
-    for (
-        other
-    ) in _numbers:  # the same one again kills; Python's end would make the other's handler its default, too
-        signal.signal(other, signal.SIG_DFL if other == number else signal.SIG_IGN)
+    global _asked
+    if _asked is not None:
+        if time.monotonic() - _asked > SAME:
+            os._exit(_KILLED)
+        return
+    _asked = time.monotonic()
     _requested.set()
     with contextlib.suppress(OSError):  # an event loop may have taken the byte's way for itself
-        _ends[0].send(bytes([number]))
+        _ends[0].send(_OF_HANDLER)
     if _waiting:
         raise Stopped
 
 
 def _watch(read: socket.socket, grace: float, say: Callable[[str], None]) -> None:
-    while not _numbers.intersection(read.recv(64)):
+    """Sees to the end where Python does not come to run a handler."""
+    while not _numbers.intersection(told := read.recv(64)) and _OF_HANDLER not in told:
         pass
     _requested.set()
-    time.sleep(grace)
+    asked = time.monotonic()
+    while (left := asked + grace - time.monotonic()) > 0:
+        read.settimeout(left)
+        with contextlib.suppress(TimeoutError):
+            if _numbers.intersection(read.recv(64)) and time.monotonic() - asked > SAME:
+                os._exit(_KILLED)
     say(f"no step ended within {grace:.0f} s of the request to stop; what is on the disk is whole")
     os._exit(EXIT_CODE)
 

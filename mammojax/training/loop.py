@@ -5,6 +5,7 @@ epoch, and who called decides. A checkpoint holds where in an epoch the training
 so that it may be taken after any step.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +20,10 @@ from jax.experimental import multihost_utils
 from mammojax.errors import UserError
 from mammojax.runs import processes, stopping
 from mammojax.runs.devices import gathered, placed, spans_processes, unspread
-from mammojax.runs.files import writing
+from mammojax.runs.files import sha256_of, writing
 from mammojax.training import spreading
 from mammojax.training.checkpoints import Checkpoints
-from mammojax.training.metrics import MetricsFile
+from mammojax.training.metrics import METRICS, MetricsFile, read_metrics
 from mammojax.training.pace import Pace
 from mammojax.training.step import Report, TrainState
 from mammojax.training.votes import Votes
@@ -136,29 +137,39 @@ class _Fitting:
         together = self._votes.together
         place = folder / "checkpoints"
         place = Path(processes.from_first(lambda: str(place.absolute()))) if together else place
-        self._checkpoints = Checkpoints(place, together=together)
+        self._checkpoints, self._folder = Checkpoints(place, together=together), folder
         self._steps, self._seconds, self._description = steps, 60 * minutes, description
         self._saved, self._since = None, time.monotonic()
 
     def resume(self, say: Callable[[str], None], *, keep: int | None) -> None:
-        """Goes on from the newest whole checkpoint, if there is one, unless it is past the epoch `keep` and kept another."""
+        """Goes on from the newest whole checkpoint, if there is one, unless it is past the epoch `keep` and kept another, or
+        what the epochs before it have left beside it is not what was written."""
         tree = (spreading.portable(self.state, self._mesh), self.kept, self._where())
         restored = self._checkpoints.restore(_abstract(tree), say=say)
         if restored is None:
             return
-        saved, leaves, told = restored
+        saved, leaves, facts = restored
         # copies: the first step donates them, and Orbax may still hold their memory
         state, kept, where = _copied(_unflatten(tree, leaves))
         epoch, part, kept_step, kept_epoch = map(int, where)
-        if keep is not None and epoch >= keep != kept_epoch:
-            # where sums are not the same bits in every run, what chooses the epoch may choose another
-            say(f"the checkpoint kept epoch {kept_epoch} and epoch {keep} is wanted; begun anew")
+
+        def look() -> str:
+            if keep is not None and epoch >= keep != kept_epoch:
+                # where sums are not the same bits in every run, what chooses the epoch may choose another
+                return f"the checkpoint kept epoch {kept_epoch} and epoch {keep} is wanted"
+            if facts.get("beside") != _beside(self._folder, epoch):
+                return f"the scores or metrics of the epochs up to {epoch} are not those that were written"
+            return ""
+
+        if fault := processes.from_first(look) if self._votes.together else look():
+            say(f"{fault}; begun anew")
             self._checkpoints.clear()
             return
         self._saved, self.state, self.kept = saved, spreading.settled(state, self.state, self._mesh), kept
         self.epoch, self.part, self.kept_step, self.kept_epoch = epoch, part, kept_step, kept_epoch
         if self.part:
-            self._told = [Report(**{"scores": None, **{k: np.float32(v) for k, v in told.items()}})]
+            told = {k: np.float32(v) for k, v in facts["told"].items()}
+            self._told = [Report(**{"scores": None, **told})]
         within = f", step {self.part} of the next" if self.part else ""
         say(f"resumed after epoch {self.epoch}{within}")
 
@@ -226,7 +237,8 @@ class _Fitting:
             told = {k: np.asarray(v).tolist() for k, v in report._asdict().items() if v is not None}
         # copies: the save goes on in the background while the next step overwrites its donated state
         tree = _copied((spreading.portable(self.state, self._mesh), self.kept, self._where()))
-        self._checkpoints.save(number, _flatten(tree), told)
+        facts = {"told": told, "beside": _beside(self._folder, self.epoch)}
+        self._checkpoints.save(number, _flatten(tree), facts)
         self._saved, self._since = number, time.monotonic()
 
     def close(self) -> None:
@@ -237,6 +249,13 @@ class _Fitting:
 def _keep(folder: Path, epoch: int, scores: np.ndarray) -> None:
     with writing(folder / WATCHED / f"{epoch:05d}.npy") as file:
         np.save(file, np.asarray(scores, np.float32))
+
+
+def _beside(folder: Path, epoch: int) -> dict[str, str]:
+    """Checksums of what the epochs up to this one have left in the folder: {name: sha256}."""
+    found = {p.name: sha256_of(p) for p in (folder / WATCHED).glob("*.npy") if int(p.stem) <= epoch}
+    lines = [line for line in read_metrics(folder / METRICS) if line["epoch"] <= epoch]
+    return found | {METRICS: hashlib.sha256(repr(lines).encode()).hexdigest()}
 
 
 def watched(folder: Path, epochs: int) -> dict[int, np.ndarray]:

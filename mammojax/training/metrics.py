@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+METRICS = "metrics.jsonl"
+
 
 class MetricsFile:
     """Appends to `metrics.jsonl` and to a TensorBoard event file in the same folder.
@@ -13,7 +15,7 @@ class MetricsFile:
     """
 
     def __init__(self, folder: Path, *, epochs: int):
-        self.path = Path(folder) / "metrics.jsonl"
+        self.path = Path(folder) / METRICS
         kept = [line for line in read_metrics(self.path) if line["epoch"] <= epochs]
         from mammojax.runs.files import writing
 
@@ -44,12 +46,15 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The lines of a metrics file; a last line cut short by a kill is left out. [] if there is no file."""
+    """The lines of a metrics file up to one that is none, as a last one that was cut short by a kill. [] if there is no
+    file."""
     lines = []
     if Path(path).is_file():
-        for text in Path(path).read_text(encoding="utf-8").splitlines():
+        for text in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:
+                line = json.loads(text)
+                int(line["epoch"])
+            except (ValueError, TypeError, KeyError):
                 break
+            lines.append(line)
     return lines

@@ -17,7 +17,8 @@ class Pace:
     """Of the trainings of a run, one after the other. file: one JSON object a line is appended to it; None for none.
 
     profile: (first, last) optimiser steps of this process that JAX's profiler records, None for none; into `profiles`, a
-    folder beside the file. Fits that are one compiled loop (heads at once) have no steps here.
+    folder beside the file. Where the steps of an epoch are one part, whole epochs. Fits that are one compiled loop (heads at
+    once) have no steps here.
     """
 
     def __init__(
@@ -28,7 +29,8 @@ class Pace:
         say: Callable[[str], None] = lambda text: None,
     ):
         self._file, self._profile, self._say = file, profile, say
-        self._taken, self._recording = 0, False
+        self._taken, self._recording, self._first = 0, False, 0
+        self._at_once = 1  # steps that are handed over together: those of an epoch where it is one part
         self._waited = self._began = 0.0
         self._steps = self._examples = 0
 
@@ -49,22 +51,20 @@ class Pace:
         """An epoch begins."""
         self._waited, self._steps, self._examples = 0.0, 0, 0
         self._began = time.perf_counter()
-        if self._profile and not self._recording and self._taken >= self._profile[0]:
-            jax.profiler.start_trace(str(self._file.parent / "profiles"))
-            self._recording = True
+        if self._profile and not self._recording and self._taken + self._at_once > self._profile[0]:
+            self._record()
 
     def took(self, steps: int, examples: int) -> None:
         """So many steps were handed to the devices."""
         self._steps, self._examples = self._steps + steps, self._examples + examples
-        self._taken += steps
+        self._taken, self._at_once = self._taken + steps, steps
         if not self._profile:
             return
         first, last = self._profile
         if self._recording and self._taken >= last:
             self.close()
         elif not self._recording and first <= self._taken < last:
-            jax.profiler.start_trace(str(self._file.parent / "profiles"))
-            self._recording = True
+            self._record()
 
     def ended(self) -> dict[str, float]:
         """The numbers of the epoch, once its results are there: seconds a step, steps and examples a second, the share of
@@ -93,4 +93,18 @@ class Pace:
         if self._recording:
             jax.profiler.stop_trace()
             self._recording, self._profile = False, None
-            self._say(f"profile of up to step {self._taken}: {self._file.parent / 'profiles'}")
+            self._say(
+                f"profile of the steps {self._first} to {self._taken}: {self._file.parent / 'profiles'}"
+            )
+
+    def over(self) -> None:
+        """No training comes any more: says so where there is no profile of one."""
+        if self._profile:
+            first, last = self._profile
+            self._say(
+                f"no profile of the steps {first} to {last}: {self._taken} were taken; what is reused, or fitted at once, has none"
+            )
+
+    def _record(self) -> None:
+        jax.profiler.start_trace(str(self._file.parent / "profiles"))
+        self._recording, self._first = True, self._taken

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import pytest
 from program import error_line, run
 
-from mammojax.benchmarks.ahead_of_time import CHIPS, Compiled, chip_of, compiled, products, sent
+from mammojax.benchmarks.ahead_of_time import Compiled, compiled, products, sent
+from mammojax.benchmarks.chips import CHIPS, chip_of
 from mammojax.benchmarks.loss.programs import loss_table
 from mammojax.benchmarks.scan.slopes import slope_programs, slope_table
 from mammojax.errors import UserError
@@ -104,6 +105,8 @@ def test_a_topology_that_is_none_names_the_known_ones(topology):
 def test_wrong_flags_are_one_line():
     assert "--crop is '4084'" in error_line(run("launch.compile", "--crop=4084"))
     assert "--part: unknown 'all'" in error_line(run("launch.compile", "--part=all"))
+    # before a compiler of some hundred megabytes is asked for
+    assert "known generations are" in error_line(run("launch.compile", "--topology=a100:8"))
 
 
 def test_what_takes_longer_to_compile_than_it_may_is_one_line():

@@ -93,6 +93,8 @@ def test_what_changes_a_result_makes_another_cell(arm, settings):
     ("resize224_svm", changed(loss__surrogate="hinge")),
     ("resize224_svm", changed(model__classifier="mil")),
     ("resize224_svm", changed(model__contrast="channels")),
+    ("auc", changed(training__checkpoint_every=1)),
+    ("auc", changed(training__checkpoint_minutes=1.0)),
     ("auc", changed(run="elsewhere")),
     ("auc", changed(crossval__resamples=50)),
     ("auc", changed(scan__workers=3)),

@@ -1,12 +1,15 @@
 """One cell of the table: kept under its key, calibrated out of fold, networks averaged in units that mean the same."""
 
 import json
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mammojax.evaluation.calibration import fit_platt
 from mammojax.experiment.arms import arm_of
+from mammojax.experiment.crossval import _End
 from mammojax.experiment.fit import MODEL_FILE, Neighbours, Scored, cell
 from mammojax.experiment.predictions import gather, read_predictions
 from mammojax.experiment.split import Split
@@ -138,3 +141,19 @@ def test_a_damaged_cell_is_found_before_it_enters_a_table(tmp_path):
     with pytest.raises(stages.Damaged, match=r"predictions.csv is damaged"):
         gather(tmp_path / "predictions.csv", [("bce", folder)])
     assert made(tmp_path, (1.0, 0.0)).attempt() == folder and len(read_predictions(folder)) == 10
+
+
+def test_the_end_is_estimated_from_cells_and_not_from_what_came_before_them(monkeypatch):
+    clock = iter(range(0, 10**6, 3600))  # an hour's scan between any two looks
+    stand_in = SimpleNamespace(
+        monotonic=lambda: float(next(clock)),
+        time=lambda: 0.0,
+        strftime=time.strftime,
+        localtime=time.localtime,
+    )
+    monkeypatch.setitem(_End.after.__globals__, "time", stand_in)
+    end = _End(5)
+    assert end.after(0.01) == ""  # reused, and no word of how long one takes
+    assert end.after(60.0).startswith("; 3 cells left, until about ")
+    told = end.after(120.0)
+    assert told == f"; 2 cells left, until about {time.strftime('%a %H:%M', time.localtime(180))}"

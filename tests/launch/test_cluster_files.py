@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -20,21 +21,26 @@ SCRIPTS = ("slurm/train.sbatch", "slurm/array.sbatch", "tpu/run.sh", "local.sh")
 
 @pytest.fixture
 def calls(tmp_path):
-    """calls(script, *arguments, **codes) -> (the ended script, lines of what it called): codes by the program called."""
+    """calls(script, *arguments, **codes) -> (the ended script, lines of what it called): codes by the program called.
+    allowed: the cores that it may use."""
 
-    def stand_in(name, code):
+    def stand_in(name, code, before=""):
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f'#!/bin/sh\necho "{name} $CUDA_VISIBLE_DEVICES: $*" >>{tmp_path}/called\n{code}\n')
+        said = f'echo "{name} $CUDA_VISIBLE_DEVICES:$XLA_CLIENT_MEM_FRACTION $*" >>{tmp_path}/called'
+        path.write_text(f"#!/bin/sh\n{before}\n{said}\n{code}\n")
         path.chmod(0o755)
 
-    def run(script, *arguments, environment=None, **codes):
-        for name in ("srun", "scontrol", "gcloud", "python", "taskset"):
+    def run(script, *arguments, environment=None, allowed="0", **codes):
+        for name in ("srun", "scontrol", "gcloud", "python"):
             stand_in(name, f"exit {codes.get(name, 0)}")
+        cores = f"""[ "$1" = -cp ] && echo "pid $2's current affinity list: {allowed}" && exit"""
+        stand_in("taskset", 'shift 2; exec "$@"', cores)
         own = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "LOGS": str(tmp_path), "GPUS": "0"}
+        inherited = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
         done = subprocess.run(
             ["bash", ROOT / "launch" / script, *arguments],
-            env={**os.environ, **own, **(environment or {})},
+            env={**inherited, **own, **(environment or {})},
             capture_output=True,
             text=True,
             timeout=600,
@@ -58,9 +64,11 @@ def test_scripts_are_sound(script):
 def test_a_slurm_job_is_requeued_when_it_was_asked_to_stop_and_only_then(
     calls, script, first, code, requeued
 ):
-    done, called = calls(script, *first, "--config=a b.py", srun=code, environment={"SLURM_JOB_ID": "17"})
+    job = {"SLURM_JOB_ID": "17", "SLURM_CPUS_PER_TASK": "8"}
+    done, called = calls(script, *first, "--config=a b.py", srun=code, environment=job)
     assert done.returncode == code
-    assert called[0] == "srun : python -m launch.crossval --config=a b.py"
+    # srun does not inherit the cores a task of sbatch, from Slurm 22.05 on
+    assert called[0] == "srun : --cpus-per-task=8 python -m launch.crossval --config=a b.py"
     assert called[1:] == (["scontrol : requeue 17"] if requeued else [])
 
 
@@ -136,16 +144,36 @@ def test_hosts_of_a_tpu_that_are_one_program_are_told_nothing_of_their_own(calls
     assert "do python -m launch.train --arm=auc;" in called[0] and "BOUNDS" not in called[0]
 
 
-def test_processes_of_one_machine_get_a_gpu_each_in_turn(calls):
-    done, called = calls("local.sh", "3", "scan", "--config.seed=1", environment={"GPUS": "2"})
+@pytest.mark.parametrize(
+    "environment, gpus",  # behind the colon the share of its memory that JAX may take: 0.75 where nothing is said
+    [
+        ({"GPUS": "3"}, ["0:", "1:", "2:"]),
+        ({"GPUS": "2"}, ["0:0.450", "0:0.450", "1:0.450"]),
+        # a scheduler's, or of a machine that others use
+        ({"CUDA_VISIBLE_DEVICES": "5,6,GPU-8a"}, ["5:", "6:", "GPU-8a:"]),
+        ({"CUDA_VISIBLE_DEVICES": "", "GPUS": "2"}, [":"] * 3),
+        ({"GPUS": "1", "XLA_PYTHON_CLIENT_MEM_FRACTION": ".2"}, ["0:"] * 3),
+        ({}, [":"] * 3),
+    ],
+)
+def test_processes_of_one_machine_get_a_gpu_each_in_turn_of_those_that_are_theirs(calls, environment, gpus):
+    done, called = calls("local.sh", "3", "scan", "--config.seed=1", environment=environment)
     assert done.returncode == 0, done.stderr
-    assert sorted(line.partition(":")[0] for line in called) == ["taskset 0", "taskset 0", "taskset 1"]
-    assert all(line.endswith("python -m launch.scan --config.seed=1") for line in called)
+    programs = sorted(line for line in called if line.startswith("python"))
+    assert programs == [f"python {gpu} -m launch.scan --config.seed=1" for gpu in gpus]
+
+
+@pytest.mark.parametrize("allowed", ["3,8-11,20", "7"])
+def test_processes_of_one_machine_share_the_cores_that_the_job_may_use(calls, tmp_path, allowed):
+    done, called = calls("local.sh", "2", "scan", allowed=allowed)
+    assert done.returncode == 0, done.stderr
+    shares = sorted(line.partition(": -c ")[2].split()[0] for line in called if line.startswith("taskset"))
+    assert shares == {"3,8-11,20": ["10,11,20", "3,8,9"], "7": ["7", "7"]}[allowed]
 
 
 @pytest.mark.parametrize("code", [3, EXIT_CODE])
 def test_processes_of_one_machine_end_with_the_code_of_one_that_failed(calls, code):
-    done, _ = calls("local.sh", "2", "scan", taskset=code)
+    done, _ = calls("local.sh", "2", "scan", python=code)
     assert done.returncode == code and "process 1 ended with code" in done.stderr
 
 
@@ -155,15 +183,30 @@ def test_a_wrong_number_of_processes_is_one_line(calls):
     assert not called
 
 
-def test_a_request_to_stop_reaches_every_process_of_one_machine(tmp_path):
+LOOP = """#!{python}
+import os, sys, time
+sys.path.insert(0, {root!r})
+from mammojax.runs import stopping
+stopping.listen(say=print)
+open({folder!r} + "/up." + str(os.getpid()), "w").close()
+while not stopping.requested():
+    time.sleep(0.01)
+time.sleep(0.5)  # a checkpoint
+sys.exit(stopping.EXIT_CODE)
+"""
+
+
+@pytest.mark.parametrize("signalled", ["the script", "all of its group"])
+def test_a_request_to_stop_reaches_every_process_of_one_machine(tmp_path, signalled):
+    """Slurm, systemd and `timeout` signal the whole group: what the script passes on is then the second signal."""
     program = tmp_path / "python"
-    program.write_text(f"#!/bin/sh\ntrap 'exit 75' TERM\n: >{tmp_path}/up.$$\nwhile :; do sleep 0.05; done\n")
+    program.write_text(LOOP.format(python=sys.executable, root=str(ROOT), folder=str(tmp_path)))
     program.chmod(0o755)
     environment = {**os.environ, "PYTHON": str(program), "LOGS": str(tmp_path), "GPUS": "0"}
     script = subprocess.Popen(["bash", ROOT / "launch/local.sh", "2", "scan"], env=environment,
-                              stderr=subprocess.DEVNULL)  # fmt: skip
+                              stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     until = time.monotonic() + 600
     while len(list(tmp_path.glob("up.*"))) < 2 and time.monotonic() < until:
         time.sleep(0.02)
-    script.send_signal(signal.SIGTERM)
+    (os.kill if signalled == "the script" else os.killpg)(script.pid, signal.SIGTERM)
     assert script.wait(timeout=600) == 75

@@ -119,6 +119,16 @@ def test_what_only_the_network_shows_is_one_line_before_anything_is_prepared(tmp
     assert not list(tmp_path.iterdir())
 
 
+def test_arms_that_are_picked_are_written_as_those_of_the_table(tmp_path):
+    own = "auc:loss.surrogate=hinge,training.epochs=40"
+    flags = [f"--config.run={tmp_path}", "--config.data.source=absent", f"--config.crossval.arms=bce,{own}"]
+    for picked in (own, f"{own},bce", "bce,bce"):
+        done = run("launch.crossval", "--config=configs/folder.py", *flags, f"--arm={picked}")
+        assert "absent is not a folder" in error_line(done)  # the arms are known
+    done = run("launch.crossval", "--config=configs/folder.py", *flags, "--arm=bce,acu")
+    assert error_line(done).endswith(f"no arm 'acu' in config.crossval.arms; expected some of bce, {own}")
+
+
 def test_programs_without_a_run_say_which_flag_is_missing(tmp_path):
     assert "--run is empty" in error_line(run("launch.evaluate"))
     assert "--run is empty" in error_line(run("launch.predict", "x.dcm"))

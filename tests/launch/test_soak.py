@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from program import run
+from program import error_line, run
 
 
 def soaked(folder, kills, *flags):
@@ -20,3 +20,9 @@ def test_killed_twice_it_ends_with_the_bytes_of_an_undisturbed_run(tmp_path):
 @pytest.mark.slow
 def test_one_and_two_processes_in_both_stages_survive_forty_kills(tmp_path):
     soaked(tmp_path, 40)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two", ""])
+def test_a_number_of_processes_that_is_none_is_one_line(tmp_path, number):
+    done = run("launch.soak", f"--folder={tmp_path}", f"--processes={number}")
+    assert error_line(done) == f"error: --processes={number}: expected numbers from 1, such as 1,2"

@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from mammojax.runs.devices import room_for_programs
+from mammojax.errors import UserError
+from mammojax.runs.devices import _own_devices, room_for_programs
 
 
 def maps() -> int:
@@ -24,3 +26,17 @@ def test_programs_are_dropped_before_memory_maps_run_out():
     assert room_for_programs(share=0.0)
     assert maps() < before and program._cache_size() == 0
     assert program(jnp.ones((3, 5))).shape == (3, 3)  # compiled again
+
+
+def test_processes_with_different_numbers_of_devices_take_as_many_each(monkeypatch):
+    """Each makes the mesh by itself: with another size it would wait for what never comes."""
+    everyone = [SimpleNamespace(process_index=k, platform="cpu") for k in (0, 0, 0, 0, 1, 1)]
+    monkeypatch.setattr(jax, "devices", lambda: everyone)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    for process in (0, 1):
+        own = [device for device in everyone if device.process_index == process]
+        monkeypatch.setattr(jax, "local_devices", lambda own=own: own)
+        assert _own_devices(0, 1)[1:] == (2, 1)
+        assert _own_devices(0, 2)[1:] == (1, 2)
+        with pytest.raises(UserError, match="each of 2 processes has 2 device"):
+            _own_devices(8, 1)

@@ -100,6 +100,19 @@ def test_a_link_stays_a_link_and_permissions_are_those_of_any_new_file(tmp_path)
     )
 
 
+def test_what_is_no_file_is_written_and_stays(tmp_path):
+    """As root, in a container, /dev/null would be a file of the last one who wrote there."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    read = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    for text in ("first", "second"):
+        with writing(path, "w") as file:
+            file.write(text)
+        assert os.read(read, 100) == text.encode()
+    os.close(read)
+    assert stat.S_ISFIFO(path.stat().st_mode) and os.listdir(tmp_path) == ["pipe"]
+
+
 def test_broken_json_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(UserError, match=r"not valid JSON.*remove it"):

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from mammojax.errors import UserError
-from mammojax.runs import stages
+from mammojax.runs import locks, stages
 from mammojax.runs.environment import record_settings
 from mammojax.runs.files import read_json, writing
 
@@ -196,3 +196,19 @@ def test_changed_settings_keep_the_old_ones_whole_or_broken(tmp_path):
     record_settings(tmp_path, {"epochs": 2, "arms": ("a", "b")})
     assert {p.read_text() for p in tmp_path.glob("config.was-*.json")} == {"{", old.read_text()}
     assert read_json(tmp_path / "config.json")["epochs"] == 2
+
+
+def test_a_lock_whose_file_another_machine_has_removed_is_no_lock_though_the_client_remembers_it(
+    tmp_path, monkeypatch
+):
+    """NFS answers `stat` from its memory for up to a minute; what is opened is asked of the server."""
+    file = tmp_path / ".thing.lock"
+    held = os.open(file, os.O_RDWR | os.O_CREAT)
+    remembered = os.stat(file)
+    assert locks._is_at(file, held)
+    file.unlink()
+    monkeypatch.setattr(locks.os, "stat", lambda path: remembered)
+    assert not locks._is_at(file, held)
+    file.touch()  # the lock of the next holder
+    assert not locks._is_at(file, held)
+    os.close(held)

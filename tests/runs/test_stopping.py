@@ -69,3 +69,18 @@ def test_a_forked_child_that_is_terminated_does_not_stop_its_parent():
     )
     done = ended(body)
     assert done.returncode == 0, done.stderr
+
+
+def test_signals_of_one_moment_are_one_request_and_one_more_kills():
+    """A scheduler signals a whole group, and whoever started the process passes it on; a person who repeats it means it."""
+    twice = "ask(); time.sleep(0.1); ask(); time.sleep(0.1); stopping.check()"
+    done = ended(twice)
+    assert (done.returncode, done.stdout) == (75, "stopped\n"), done.stderr
+    for once_more in (
+        "ask(); time.sleep(0.5); ask(); time.sleep(600)",
+        # in a call that never comes back to Python
+        "read, write = os.pipe(); [threading.Timer(t, ask).start() for t in (0.1, 0.6)]; "
+        "exec('while True: os.read(read, 1)')",
+    ):
+        done = ended(f"stopping.SAME = 0.2; {once_more}")
+        assert done.returncode == 128 + 15 and not done.stdout, done.stderr

@@ -85,3 +85,13 @@ def test_no_program_is_left_behind_by_a_killed_parent():
             break
         time.sleep(0.02)
     assert time.monotonic() < until
+
+
+def test_what_the_program_started_does_not_hold_its_parent():
+    """Readers of data hold stderr too, and do not end with a program that ends at once."""
+    program = start(
+        "import subprocess; subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL); os._exit(75)"
+    )
+    began = time.monotonic()
+    assert program.wait(timeout=600) == 75
+    assert time.monotonic() - began < 30  # of a loaded machine, and less than the sleep

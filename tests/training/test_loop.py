@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -217,6 +218,33 @@ def test_a_checkpoint_that_kept_another_epoch_than_is_wanted_now_is_not_gone_on_
     assert lines == ["the checkpoint kept epoch 2 and epoch 3 is wanted; begun anew"]
     whole = train(tmp_path / "whole", keep=3)
     assert equal(other.model, whole.model) and other.step == whole.step == 9
+
+
+@pytest.mark.parametrize("name, place", [("watched/00001.npy", -3), ("metrics.jsonl", 40)])
+def test_what_earlier_epochs_left_beside_a_checkpoint_is_that_or_the_fit_is_begun_anew(tmp_path, name, place):
+    """Scores of the watched samples choose the epoch and calibrate: one that is lost, or changed, would choose another."""
+
+    def dies_in_fourth_epoch(epoch):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        yield from batches(epoch)
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", feed=dies_in_fourth_epoch)
+    said = "the scores or metrics of the epochs up to 2 are not those that were written; begun anew"
+    data = (tmp_path / "cut" / name).read_bytes()
+    flipped = bytearray(data)
+    flipped[place] ^= 4
+    for damaged in (None, flipped):
+        folder = tmp_path / ("flipped" if damaged else "removed")
+        shutil.copytree(tmp_path / "cut", folder)
+        (folder / name).write_bytes(damaged) if damaged else (folder / name).unlink()
+        lines = []
+        resumed = train(folder, say=lines.append)
+        assert lines == [said]
+        assert all(np.array_equal(whole.curve[e], resumed.curve[e]) for e in range(1, EPOCHS + 1))
+        assert (tmp_path / "whole/metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
 
 
 def test_the_start_is_watched_where_it_is_a_candidate(tmp_path):

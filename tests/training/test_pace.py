@@ -67,6 +67,34 @@ def test_the_profiler_records_the_steps_that_were_asked_for_over_epochs_and_once
     assert seen == [("start", 3, str(tmp_path / "profiles")), ("stop", 6)]
 
 
+@pytest.mark.parametrize(
+    "profile, said",
+    [
+        ((5, 6), "profile of the steps 4 to 8: "),  # of the epoch in which they are
+        ((7, 9), "profile of the steps 4 to 12: "),
+        ((1, 2), "profile of the steps 4 to 8: "),  # how long an epoch is was not known before the first
+        (
+            (40, 50),
+            "no profile of the steps 40 to 50: 12 were taken; what is reused, or fitted at once, has none",
+        ),
+    ],
+)
+def test_of_epochs_in_one_part_whole_ones_are_recorded_and_what_was_recorded_is_said(
+    tmp_path, monkeypatch, profile, said
+):
+    lines = []
+    for name in ("start_trace", "stop_trace"):
+        monkeypatch.setattr(pace.jax.profiler, name, lambda *_: None)
+    going = Pace(tmp_path / "speed.jsonl", profile=profile, say=lines.append)
+    for _ in range(3):
+        going.begin()
+        going.took(4, 16)
+    going.close()
+    going.over()
+    (line,) = lines
+    assert line.startswith(said)
+
+
 def test_a_profile_of_no_steps_is_one_line():
     from launch.profiling import steps
     from mammojax.errors import UserError
