@@ -4,6 +4,7 @@ Everything that chooses anything (epoch, cost, calibration) sees the training fo
 with what was chosen. See `fit` for one arm on one fold.
 """
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -89,6 +90,10 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
     for one in further_sets(settings):
         check_names(one, tables())
     for arm in arms:
+        if not _is_colour(arm.colour):
+            raise UserError(
+                f"the arm {arm.name} has the colour {arm.colour!r}; expected one that matplotlib knows, such as #0072b2"
+            )
         if settings.data.also and arm.stage != "maps":
             raise UserError(
                 f"the arm {arm.name} has no units of its own for each of several sets (config.data.also); leave the arm out"
@@ -121,6 +126,14 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
     return arms
 
 
+def _is_colour(text: str) -> bool:
+    if re.fullmatch("#[0-9a-f]{6}", text):
+        return True
+    from matplotlib.colors import is_color_like  # takes a while to load
+
+    return is_color_like(text)
+
+
 def crossval(
     settings: Settings,
     *,
@@ -141,12 +154,13 @@ def crossval(
     known = checked(settings)
     for note in notes(settings, {arm.name: arm.settings for arm in known}):
         say(f"note: {note}")
-    chosen = [arm for arm in known if not arms or arm.name in arms]
-    if arms and len(chosen) < len(arms):
+    names = [arm.name for arm in known]
+    absent = [name for name in arms if name not in names]
+    if absent:
         raise UserError(
-            f"no arm {set(arms) - {a.name for a in known}} in config.crossval.arms; expected some of "
-            f"{', '.join(arm.name for arm in known)}"
+            f"no arm {', '.join(absent)} in config.crossval.arms; expected some of {', '.join(names)}"
         )
+    chosen = [arm for arm in known if not arms or arm.name in arms]
     if any(not 0 <= fold < settings.crossval.folds for fold in folds):
         raise UserError(
             f"fold {', '.join(map(str, folds))}, expected 0 to {settings.crossval.folds - 1} (config.crossval.folds)"

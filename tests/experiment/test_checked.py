@@ -5,7 +5,7 @@ import pytest
 from mammojax.errors import UserError
 from mammojax.experiment.arms import ARMS
 from mammojax.experiment.crossval import checked
-from mammojax.settings import Settings, with_overrides
+from mammojax.settings import Settings, from_mapping, with_overrides
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,19 @@ def test_what_cannot_be_trained_is_said(changes, says):
     with pytest.raises(UserError, match=says) as error:
         checked(with_overrides(Settings(), changes))
     assert "\n" not in str(error.value)
+
+
+def test_a_colour_that_cannot_be_drawn_is_said_before_hours_are_spent():
+    def settings(colour):
+        own = {"mine": {"base": "auc", "colour": colour}}
+        return from_mapping({"arms": own, "crossval": {"arms": ["mine"]}})
+
+    with pytest.raises(
+        UserError, match="the arm mine has the colour 'blurple'; expected one that matplotlib knows"
+    ):
+        checked(settings("blurple"))
+    for colour in ("", "#ABCDEF", "rebeccapurple"):
+        checked(settings(colour))
 
 
 @pytest.mark.parametrize("name", ARMS)
