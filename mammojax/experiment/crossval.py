@@ -19,7 +19,7 @@ from mammojax.errors import UserError
 from mammojax.experiment import inputs
 from mammojax.experiment.arms import ARMS, Arm, arm_of
 from mammojax.experiment.cells import Experiment
-from mammojax.experiment.fit import describe_cell
+from mammojax.experiment.fit import UNREAD, describe_cell, recipe
 from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.table import Entry, Table, write_table
 from mammojax.models.backbones import BACKBONES
@@ -28,6 +28,7 @@ from mammojax.runs import processes
 from mammojax.runs.environment import record_settings
 from mammojax.runs.share import Piece, shared
 from mammojax.settings import Settings, check_arms, check_names, further_sets, notes, to_mapping
+from mammojax.settings.read import own_settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,12 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
             raise UserError(
                 f"the arm {arm.name} has the colour {arm.colour!r}; expected one that matplotlib knows, such as #0072b2"
             )
+        read = recipe(arm, settings.seed)
+        for path in own_settings(settings, arm.name):
+            if path.partition(".")[0] in ("training", "loss", "finetune") and path not in (*read, UNREAD):
+                raise UserError(
+                    f"in the arm {arm.name}, config.{path} has no effect: such an arm does not read it; leave it out there"
+                )
         if settings.data.also and arm.stage != "maps":
             raise UserError(
                 f"the arm {arm.name} has no units of its own for each of several sets (config.data.also); leave the arm out"

@@ -27,6 +27,9 @@ from mammojax.settings import Settings, from_mapping, with_overrides
             {"crossval.arms": ("auc", "auc_finetuned"), "training.batch": 0, "finetune.epochs": 1},
             "trained in batches, and config.training.batch is 0",
         ),
+        ({"crossval.arms": ("bce", "bce:loss.surrogate=hinge")}, "in the arm bce:loss.surrogate=hinge, config.loss.surrogate has no"),
+        ({"crossval.arms": ("resize224_svm:training.epochs=2",)}, "config.training.epochs has no effect"),
+        ({"crossval.arms": ("auc:finetune.epochs=2",)}, "config.finetune.epochs has no effect"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_said(changes, says):
