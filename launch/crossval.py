@@ -18,8 +18,8 @@ from launch.command_line import command, say, track
 if __name__ == "__main__":
     joining.define_flags()
     PROFILE = profiling.define_flag()
-    ARM = flags.DEFINE_list(
-        "arm", [], "only these arms, as they are written in config.crossval.arms; empty: all"
+    ARM = flags.DEFINE_string(
+        "arm", "", "only these arms, as they are written in config.crossval.arms; empty: all"
     )
     FOLD = flags.DEFINE_list("fold", [], "only these folds, from 0; empty: all")
 
@@ -29,16 +29,18 @@ def main(settings, arguments: list[str]) -> None:
     from mammojax.experiment import crossval
     from mammojax.report.run import evaluate
     from mammojax.runs import processes
+    from mammojax.settings.check import elements
 
     command_line.no_arguments(arguments)
+    arms = elements(ARM.value)
     try:
         folds = [int(fold) for fold in FOLD.value]
     except ValueError:
         raise UserError(f"--fold={','.join(FOLD.value)}: expected numbers from 0, such as 0,1") from None
-    picked = bool(ARM.value or folds)
+    picked = bool(arms or folds)
     run = crossval(
         settings,
-        arms=ARM.value,
+        arms=arms,
         folds=folds,
         table=not picked,
         profile=profiling.steps(PROFILE.value),

@@ -128,7 +128,7 @@ def test_svg_figures_hold_no_date_and_refer_to_nothing_outside(summary):
 
 
 def test_a_title_is_drawn_as_it_is_written_dollars_and_all(arms, summary):
-    titles = {arm: rf"{arm}: $5 and $\nothing$ {{_^" for arm in TITLES}
+    titles = {arm: rf"{arm}: $\nothing$ and {{_^" for arm in TITLES}
     for figure in (
         figures.table_figure(summary, titles, COLOURS),
         figures.roc_figure(arms, titles, COLOURS),
