@@ -32,11 +32,11 @@ def main(settings, arguments: list[str]) -> None:
     from mammojax.settings.check import elements
 
     command_line.no_arguments(arguments)
+    arms = elements(ARM.value)
     try:
         folds = [int(fold) for fold in FOLD.value]
     except ValueError:
         raise UserError(f"--fold={','.join(FOLD.value)}: expected numbers from 0, such as 0,1") from None
-    arms = elements(ARM.value)  # settings of an arm have commas too
     picked = bool(arms or folds)
     run = crossval(
         settings,

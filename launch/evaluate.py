@@ -20,7 +20,9 @@ from launch.command_line import command, say, track
 if __name__ == "__main__":
     RUN = flags.DEFINE_string("run", "", "the run directory")
     ON = flags.DEFINE_string("on", "", "the config file of another set to test on; its fields are flags")
-    ARMS = flags.DEFINE_string("arms", "", "--on: the arms to test, by name; empty: all of the run's table")
+    ARMS = flags.DEFINE_string(
+        "arms", "", "--on: the arms to test, as they are written in the run's table; empty: all of it"
+    )
     STANDARDISE = flags.DEFINE_enum(
         "standardise",
         "train",

@@ -37,6 +37,7 @@ if __name__ == "__main__":
 
 def main(arguments: list[str]) -> None:
     from mammojax.errors import UserError
+    from mammojax.experiment.fit import made_by
     from mammojax.experiment.model import Model
     from mammojax.experiment.predict import COLUMNS, cell_maps, files_of, predict
     from mammojax.experiment.table import read_table
@@ -54,7 +55,13 @@ def main(arguments: list[str]) -> None:
     files = files_of(arguments)
     table = read_table(Path(RUN.value))
     arm = ARM.value or table.proposed
-    model = Model(table.folders(arm), weights=WEIGHTS.value, like=LIKE.value)
+    folders = table.folders(arm)
+    model = Model(folders, weights=WEIGHTS.value, like=LIKE.value)
+    control = made_by(folders[0]).get("control", "none")
+    if control != "none":
+        say(
+            f"note: the run is a control (config.crossval.control={control}), not a study: its scores say nothing of films"
+        )
     if MAPS.value:
         model.check_cell_scores()
     work = output.with_name(f".{output.name}.{model.key}.work")

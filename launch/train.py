@@ -25,9 +25,11 @@ def main(settings, arguments: list[str]) -> None:
     from mammojax.settings import with_overrides
 
     command_line.no_arguments(arguments)
-    one = with_overrides(settings, {"crossval.arms": (ARM.value,), "crossval.proposed": ""})
+    if ARM.value not in settings.crossval.arms:
+        settings = with_overrides(settings, {"crossval.arms": (ARM.value,), "crossval.proposed": ""})
     crossval(
-        one,
+        settings,
+        arms=[ARM.value],
         folds=[FOLD.value] if FOLD.value >= 0 else (),
         profile=profiling.steps(PROFILE.value),
         say=say,

@@ -49,6 +49,7 @@ def test_an_arm_of_ones_own_has_a_base_a_title_and_settings_that_can_be_overridd
         ("auc:training.epochs=0", "config.training.epochs is 0; expected a whole number"),
         ("auc:seed=3", "config.seed is one for the whole table"),
         ("auc:data.margin=0.1", "config.data.margin is one for the whole table"),
+        ("auc:training.epochs=4,training.epochs=40", "training.epochs is given twice"),
     ],
 )
 def test_an_arm_that_is_written_wrong_is_shown_with_the_reason(text, line):
@@ -64,6 +65,14 @@ def test_an_arm_that_is_written_wrong_is_shown_with_the_reason(text, line):
         ({"a b": {"base": "auc"}}, "config.arms holds 'a b'"),
         ({"a": {"base": "auc", "tilte": "x"}}, "did you mean title?"),
         ({"a": {"base": "auc", "title": 3}}, "config.arms.a.title is 3; expected text"),
+        (
+            {"a": {"base": "auc", "title": "two\nlines"}},
+            "config.arms.a.title is 'two\\nlines'; expected text",
+        ),
+        (
+            {"acquisition": {"base": "auc"}},
+            "config.arms.acquisition has the name of a row that every table has",
+        ),
         ({"a": {"base": "auc", "loss": {"policy": "fif"}}}, "config.arms.a: config.loss.policy is 'fif'"),
         ({"a": {"base": "auc", "data": {"margin": 0.1}}}, "config.data.margin is one for the whole table"),
     ],

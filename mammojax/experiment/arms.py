@@ -119,11 +119,13 @@ def arm_of(settings: Settings, text: str, arms: Mapping[str, Arm] = ARMS) -> Arm
         raise UserError(f"unknown arm {text!r}; expected some of {', '.join((*arms, *settings.arms))}")
     line = arms[base]
     choice = chosen_arm(with_overrides(settings, line.settings), text)
-    plain = text == base
+    title = choice.title or line.title
+    beside = ("" if choice.title or name == base else name, text.partition(":")[2])
+    changes = ": ".join(filter(None, beside))
     return dataclasses.replace(
         line,
         name=text,
-        title=choice.title or (line.title if plain else f"{line.title} ({text.partition(':')[2] or name})"),
+        title=f"{title} ({changes})" if changes else title,
         colour=choice.colour or line.colour,
         settings=choice.settings,
     )

@@ -238,7 +238,7 @@ class Experiment:
             sets=sets,
         )
         own = channels or sets is not None
-        key = (made.key, module.SPATIAL, (parts.repeat, parts.fold) if own else None)
+        key = (made.key, module.SPATIAL, channels, (parts.repeat, parts.fold) if own else None)
         bags, maps = self._maps.bags(key, make, mesh)
         if not own:  # the maps are those of any fold, their normalisation is not
             bags = make()

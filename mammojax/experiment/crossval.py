@@ -4,6 +4,7 @@ Everything that chooses anything (epoch, cost, calibration) sees the training fo
 with what was chosen. See `fit` for one arm on one fold.
 """
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from mammojax.errors import UserError
 from mammojax.experiment import inputs
 from mammojax.experiment.arms import ARMS, Arm, arm_of
 from mammojax.experiment.cells import Experiment
-from mammojax.experiment.fit import describe_cell
+from mammojax.experiment.fit import UNREAD, describe_cell, recipe
 from mammojax.experiment.predictions import read_predictions
 from mammojax.experiment.table import Entry, Table, write_table
 from mammojax.models.backbones import BACKBONES
@@ -27,6 +28,7 @@ from mammojax.runs import processes
 from mammojax.runs.environment import record_settings
 from mammojax.runs.share import Piece, shared
 from mammojax.settings import Settings, check_arms, check_names, further_sets, notes, to_mapping
+from mammojax.settings.read import own_settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,16 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
     for one in further_sets(settings):
         check_names(one, tables())
     for arm in arms:
+        if not _is_colour(arm.colour):
+            raise UserError(
+                f"the arm {arm.name} has the colour {arm.colour!r}; expected one that matplotlib knows, such as #0072b2"
+            )
+        read = recipe(arm, settings.seed)
+        for path in own_settings(settings, arm.name):
+            if path.partition(".")[0] in ("training", "loss", "finetune") and path not in (*read, *UNREAD):
+                raise UserError(
+                    f"in the arm {arm.name}, config.{path} has no effect: such an arm does not read it; leave it out there"
+                )
         if settings.data.also and arm.stage != "maps":
             raise UserError(
                 f"the arm {arm.name} has no units of its own for each of several sets (config.data.also); leave the arm out"
@@ -121,6 +133,14 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
     return arms
 
 
+def _is_colour(text: str) -> bool:
+    if re.fullmatch("#[0-9a-f]{6}", text):
+        return True
+    from matplotlib.colors import is_color_like  # takes a while to load
+
+    return is_color_like(text)
+
+
 def crossval(
     settings: Settings,
     *,
@@ -142,8 +162,11 @@ def crossval(
     for note in notes(settings, {arm.name: arm.settings for arm in known}):
         say(f"note: {note}")
     names = [arm.name for arm in known]
-    if absent := [arm for arm in arms if arm not in names]:
-        raise UserError(f"no arm {absent[0]!r} in config.crossval.arms; expected some of {', '.join(names)}")
+    absent = [name for name in arms if name not in names]
+    if absent:
+        raise UserError(
+            f"no arm {', '.join(absent)} in config.crossval.arms; expected some of {', '.join(names)}"
+        )
     chosen = [arm for arm in known if not arms or arm.name in arms]
     if any(not 0 <= fold < settings.crossval.folds for fold in folds):
         raise UserError(

@@ -18,6 +18,7 @@ from mammojax.datasets.record import RecordSet
 from mammojax.errors import UserError
 from mammojax.evaluation.calibration import Platt
 from mammojax.experiment import inputs
+from mammojax.experiment.fit import made_by
 from mammojax.experiment.held_out import prepared_of
 from mammojax.experiment.model import OWN, Model
 from mammojax.experiment.predictions import described, write_predictions
@@ -101,6 +102,7 @@ def external(
         "standardise": standardise,
         "statistics": statistics,
         "models": {arm: [entry.key for entry in table.arms[arm]] for arm in models},
+        "control": made_by(table.folders(proposed)[0]).get("control", "none"),
         "scores_cells": [arm for arm, model in models.items() if model.scores_cells],
         "reads_exams": [arm for arm, model in models.items() if model.reads_exams],
     }

@@ -27,6 +27,7 @@ from mammojax.settings import has_effect, to_mapping
 from mammojax.training import saved
 
 FORM = 9  # raise when training or scoring changes what a cell holds
+UNREAD = ("training.checkpoint_every", "training.checkpoint_minutes")  # a resumed cell has the same bits
 MODEL_FILE, CALIBRATION_FILE, PREDICTIONS_FILE = "model.safetensors", "calibration.json", "predictions.csv"
 
 
@@ -76,10 +77,7 @@ def recipe(arm: Arm, seed: int) -> dict:
     if arm.stage != "svm":  # every objective takes them
         kept["loss.weights"] = tree["loss"]["weights"]
     kept.pop("model.weights", None)  # the network's identity says which
-    for often in (
-        "training.checkpoint_every",
-        "training.checkpoint_minutes",
-    ):  # a resumed cell has the same bits
+    for often in UNREAD:
         kept.pop(often, None)
     # how scores are read out and averaged is common to all kinds of arms
     kept |= {f"model.{name}": tree["model"][name] for name in ("ensemble", "share", "views")}
@@ -211,6 +209,12 @@ def _read_out(
 
 def _near(neighbours: Neighbours, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return positions(numbers, neighbours.partner), positions(numbers, neighbours.other_view)
+
+
+def made_by(folder: Path) -> dict:
+    """All that determines the networks of a finished cell beside its fold and repeat, by name."""
+    facts = stages.finished(folder)
+    return {**facts["recipe"], **facts["made_from"]}
 
 
 def describe_cell(folder: Path, held_out: float, images: int) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from mammojax import settings as tree
 from mammojax.errors import UserError
 from mammojax.evaluation.calibration import Platt
-from mammojax.experiment.fit import MODEL_FILE
+from mammojax.experiment.fit import MODEL_FILE, made_by
 from mammojax.experiment.readout import Readout
 from mammojax.experiment.svm import LinearScorer
 from mammojax.representations.cache import rounded
@@ -45,10 +45,10 @@ class Evidence:
 class Model:
     """The networks of one arm: one or more of every cell.
 
-    facts: what the files say, equal in all of them. networks: by file, in evaluation mode. network: the scanning network;
-    it may be given where it is loaded already. like: of a model that was trained on several sets, the one whose
-    films these are like, in whose units their channels come; `OWN` where `standardise` is to say. Raises UserError where files contradict each other, or where the scanning
-    network's weights are others than those that the model was trained with.
+    facts: what the files say. networks: by file, in evaluation mode. network: the scanning network; it may be given where it
+    is loaded already. like: of a model that was trained on several sets, the one whose films these are like, in whose units
+    their channels come; `OWN` where `standardise` is to say. Raises UserError where the files are of different recipes, or
+    the scanning network's weights are others than those that the model was trained with.
     """
 
     def __init__(self, folders: Sequence[Path], *, weights: str = "", network=None, like: str | object = ""):
@@ -56,17 +56,16 @@ class Model:
 
         read = [read_arrays(stages.verified(Path(folder), MODEL_FILE)) for folder in folders]
         self._cells = [facts for _, facts in read]
-        self.facts = {
-            k: v for k, v in self._cells[0].items() if k not in ("readouts", "calibrations", "calibration")
-        }
-        for folder, facts in zip(folders, self._cells):
-            # where the weights lay is no part of a model: their identity is
-            differing = [k for k, value in self.facts.items() if k != "weights" and facts.get(k) != value]
+        first = made_by(folders[0])
+        for folder in folders[1:]:
+            other = made_by(folder)
+            differing = [name for name in sorted({*first, *other}) if first.get(name) != other.get(name)]
             if differing:
                 raise UserError(
                     f"{folder} is of another model: it differs in {', '.join(differing)}; choose one run"
                 )
-        facts = self.facts
+        # all files agree but for what has no effect: where the weights lay, settings that such a model does not read
+        self.facts = facts = self._cells[0]
         self.network = network or load_backbone(
             facts["backbone"],
             tap=facts["tap"],
@@ -131,11 +130,19 @@ class Model:
         )
 
     @property
+    def readouts(self) -> list[Readout]:
+        """Of all networks."""
+        return [Readout(**readout) for facts in self._cells for readout in facts["readouts"]]
+
+    @property
+    def takes_differences(self) -> bool:
+        """Whether a map has its difference to the other breast's as channels."""
+        return self.stage == "maps" and self.facts["contrast"] in ("channels", "both")
+
+    @property
     def reads_exams(self) -> bool:
         """Whether a score depends on the other films of an exam."""
-        return self.facts["contrast"] != "none" or any(
-            r["share"] or r["views"] for cell in self._cells for r in cell["readouts"]
-        )
+        return self.takes_differences or any(readout.share or readout.views for readout in self.readouts)
 
     def standardise(self, mean: np.ndarray, deviation: np.ndarray) -> None:
         """Sets the units of all networks' input channels, or features, in place of those of their training folds.
@@ -164,12 +171,9 @@ class Model:
         facts = self.facts
         kinds = {"paper": tree.Paper, "mil": tree.Mil, "pooled": tree.Pooled}
         kind = kinds.get(facts["classifier"])
-        options = (
-            kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["options"].items()})
-            if kind
-            else None
-        )
-        channels = self.network.channels * (2 if facts["contrast"] in ("channels", "both") else 1)
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["options"].items()}
+        options = kind(**given) if kind else None
+        channels = self.network.channels * (2 if self.takes_differences else 1)
         module = classifier_module(facts["classifier"])
         side = facts["reading"]["np_"] if facts["reading"]["map"] == "grid" else None
         model = module.build((side, side, channels), options, rngs=nnx.Rngs(0))
@@ -259,7 +263,7 @@ class Model:
 
     def _channels(self, net, evidence: Sequence[Evidence], i: int, partner: np.ndarray) -> np.ndarray:
         own = evidence[i].values
-        if self.facts["contrast"] not in ("channels", "both"):
+        if not self.takes_differences:
             return own
         c = self.network.channels
         mean, deviation = (np.asarray(v[...])[:c] for v in (net.mean, net.deviation))

@@ -120,11 +120,10 @@ def predict(
     if usable:
         near = neighbours(_grouped(samples), partner, other_view)
         odds = model.log_odds(evidence, samples, partner, (near.partner, near.other_view))
-        for members, value in zip(samples, odds):
+        for k, (members, value) in enumerate(zip(samples, odds)):
+            read = _read_for(model, k, samples, partner, (near.partner, near.other_view))
             for i in members:
-                near_by = (partner[i], other_view[i]) if model.reads_exams else ()
-                others = {int(j) for j in near_by if j >= 0} | set(members) - {i}
-                with_ = "; ".join(files[usable[j]].name for j in sorted(others))
+                with_ = "; ".join(files[usable[j]].name for j in sorted(read - {i}))
                 scores[usable[i]] = (float(value), with_)
     for i, (file, (facts_of, _)) in enumerate(zip(files, held)):
         row = (
@@ -137,6 +136,14 @@ def predict(
             odds, with_ = scores[i]
             row |= {"score": repr(odds), "probability": repr(float(expit(odds))), "read_with": with_}
         yield row
+
+
+def _read_for(
+    model: Model, k: int, samples: Sequence[Sequence[int]], partner: np.ndarray, near: tuple
+) -> set[int]:
+    """The crops that the score of sample k depends on; arguments as of `Model.log_odds`."""
+    read = {i for readout in model.readouts for j in readout.entering(k, *near) for i in samples[j]}
+    return read | ({int(partner[i]) for i in read} - {-1} if model.takes_differences else set())
 
 
 @dataclass(frozen=True, eq=False)

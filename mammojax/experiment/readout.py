@@ -28,6 +28,12 @@ class Readout:
             scores = scores - self.share * np.where(partner >= 0, scores[partner], self.typical)
         return scores
 
+    def entering(self, k: int, partner: np.ndarray, other_view: np.ndarray) -> set[int]:
+        """The positions of the scores that enter what is read out at position k, its own among them."""
+        beside = int(partner[k]) if self.share else -1
+        found = {k, beside} - {-1}
+        return found | ({int(other_view[i]) for i in found} - {-1} if self.views else set())
+
     def to_json(self) -> dict:
         """A JSON value."""
         return asdict(self)

@@ -6,6 +6,7 @@ import numpy as np
 
 from mammojax.datasets.folds import stratified_folds
 from mammojax.datasets.samples import Samples
+from mammojax.errors import UserError
 from mammojax.seeds import stream
 
 
@@ -32,20 +33,24 @@ def splits(
     named = (seed, "repeat", repeat) if repeat else (seed,)
     sets = np.zeros(len(samples), int) if sets is None else sets
 
-    def drawn(numbers: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    def drawn(numbers: np.ndarray, folds: int, seed: int, what: str) -> np.ndarray:
         fold_of = np.empty(len(numbers), np.int32)
         for k in np.unique(sets[numbers]):
             here = np.flatnonzero(sets[numbers] == k)
             patients, labels = samples.patients[numbers[here]], samples.labels[numbers[here]]
             own = stream(seed, "set", int(k)) if k else seed
-            fold_of[here] = stratified_folds(patients, labels, folds=folds, seed=own)
+            try:
+                fold_of[here] = stratified_folds(patients, labels, folds=folds, seed=own)
+            except UserError as error:
+                raise UserError(f"{what}: {error}") from None
         return fold_of
 
-    fold_of = drawn(np.arange(len(samples)), folds, stream(*named, "folds"))
+    fold_of = drawn(np.arange(len(samples)), folds, stream(*named, "folds"), "config.crossval.folds")
     made = []
     for fold in range(folds):
         train = np.flatnonzero(fold_of != fold)
-        part = drawn(train, inner, stream(*named, "inner", fold))
+        what = f"config.training.inner, inside what fold {fold} trains on"
+        part = drawn(train, inner, stream(*named, "inner", fold), what)
         parts = tuple((train[part != k], train[part == k]) for k in range(inner))
         made.append(Split(repeat, fold, train, np.flatnonzero(fold_of == fold), parts))
     return made

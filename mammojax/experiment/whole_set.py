@@ -115,14 +115,13 @@ def cell_scores(
 def _bags(model: Model, made: Representations, members, partner: np.ndarray, *, spatial: bool) -> Iterator:
     """(networks, what they are given): all networks at once, or those of each fold where the difference to the other
     breast is in units of the fold's own."""
-    channels = model.facts["contrast"] in ("channels", "both")
     every = [net for networks in model.networks for net in networks]
-    for networks in model.networks if channels else [every]:
+    for networks in model.networks if model.takes_differences else [every]:
         mean, deviation = (
             np.asarray(v[...])[: made.channels] for v in (networks[0].mean, networks[0].deviation)
         )
         yield networks, Bags(made, members, spatial=spatial, mean=mean, deviation=deviation,
-                             partner=partner if channels else None)  # fmt: skip
+                             partner=partner if model.takes_differences else None)  # fmt: skip
 
 
 def _merged_logits(model: Model, records: RecordSet, scratch: Path, track: Callable) -> np.ndarray:

@@ -23,7 +23,7 @@ from mammojax.report.summary import Summary
 from mammojax.report.table import written
 from mammojax.runs.files import writing
 
-_STYLE = STYLE | {"svg.fonttype": "path"}
+_STYLE = STYLE | {"svg.fonttype": "path", "text.parse_math": False}  # titles may hold any sign
 _LINES = (
     "-",
     (0, (5, 2)),

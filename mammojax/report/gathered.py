@@ -121,6 +121,7 @@ def _of_external(directory: Path, table: Table, cells: list[Cell], config: dict)
         notes.append(f"Read with the other films of the exam: {', '.join(exams)}.")
     return {
         "title": f"mammojax: tested on another set, {config['data']['name']}",
+        "warning": CONTROLS.get(facts.get("control"), ""),
         "facts": {
             **_set(config),
             "Networks an arm": ", ".join(map(str, sorted(set(facts["networks"].values())))),

@@ -85,8 +85,8 @@ def table_markdown(summary: Summary, titles: Mapping[str, str]) -> str:
     several = summary.repeats > 1
 
     def name(arm: str) -> str:
-        title = titles[arm].replace("|", "\\|")
-        return f"**{title}**" if arm == summary.proposed and len(summary.arms) > 1 else title
+        proposed = arm == summary.proposed and len(summary.arms) > 1
+        return f"**{titles[arm]}**" if proposed else titles[arm]
 
     def mean(level: LevelSummary) -> str:
         return written(level.estimates["mean"]) + (f", SD {spread(level.repeats_sd)}" if several else "")
@@ -162,10 +162,10 @@ def table_json(summary: Summary) -> dict:
 
 
 def rows(corner: str, heads: Sequence[str], lines: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
-    """The lines of a table in Markdown. lines: (name, cells)."""
+    """The lines of a table in Markdown, whatever signs names, heads and cells hold. lines: (name, cells)."""
     table = [[corner, *(head[0].upper() + head[1:] for head in heads)], [":--"] * (len(heads) + 1)]
     table += [[name, *cells] for name, cells in lines]
-    return ["| " + " | ".join(line) + " |" for line in table]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table]
 
 
 def plain(value):

@@ -121,9 +121,12 @@ def verified(folder: Path, name: str) -> Path:
     """The file `name` of the finished stage in `folder`, compared with its size and sha256 (once a process).
 
     Raises Damaged, which names the file, if it is not what was written; the stage is set aside, so that the same command
-    makes it again. UserError if the stage is not finished.
+    makes it again. UserError if the stage is not finished, and for a file that it never had.
     """
     folder = Path(folder)
+    stage = read_sealed(folder / STAGE_FILE)
+    if stage is not None and name not in stage["files"]:
+        raise UserError(f"{folder / name} is not a file of this stage; give the folder of another one")
     fault = _fault_of(folder, name)
     if not fault:
         return folder / name

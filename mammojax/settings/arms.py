@@ -15,6 +15,7 @@ from mammojax.settings.leaves import leaves
 # one for the whole table: sections and single fields
 SHARED = ("run", "mirror", "seed", "data", "mesh", "crossval", "arms", "training.inner")
 WORDS = ("base", "title", "colour")  # of an arm of one's own, beside its settings
+TAKEN = ("acquisition",)  # rows of the report that no network makes
 
 
 def parse_arm(text: str) -> tuple[str, dict[str, Any]]:
@@ -33,6 +34,8 @@ def parse_arm(text: str) -> tuple[str, dict[str, Any]]:
                 raise UserError(
                     f"{part!r} is no FIELD=VALUE; tuples stand in brackets: model.paper.filters=(8,8)"
                 )
+            if path in overrides:
+                raise UserError(f"{path} is given twice")
             overrides[path] = parsed(_own(path), value)
     except UserError as error:
         raise UserError(f"config.crossval.arms holds {text!r}: {error}") from None
@@ -64,12 +67,14 @@ def checked_arms(value: Any) -> dict[str, dict]:
         where = f"config.arms.{name}"
         if not isinstance(name, str) or not re.fullmatch(r"\w+", name, re.ASCII):
             raise UserError(f"config.arms holds {name!r}; expected a name of letters, digits and _")
+        if name in TAKEN:
+            raise UserError(f"{where} has the name of a row that every table has; give it another")
         if not isinstance(own, Mapping) or not isinstance(own.get("base"), str):
             raise UserError(f'{where} has no base; give {{"base": "auc", ...}}, an arm that it varies')
         sections = {}
         for key, item in own.items():
             if key in WORDS:
-                if not isinstance(item, str):
+                if not isinstance(item, str) or any(ord(character) < 32 for character in item):
                     raise UserError(f"{where}.{key} is {item!r}; expected text")
                 sections[key] = item
             elif isinstance(item, Mapping):

@@ -75,8 +75,8 @@ def _built(kind: type, values: Mapping) -> Any:
 
 
 class ArmChoice(NamedTuple):
-    """An arm as it was asked for. name: as written; base: its entry in the table of arms; title, colour: "" if not given;
-    settings: with its own in place."""
+    """An arm as it was asked for. name: as written; base: its entry in the table of arms; title, colour: of an arm of one's
+    own without what is written behind its name, "" if not given; settings: with its own in place."""
 
     name: str
     base: str
@@ -94,7 +94,6 @@ def own_settings(settings: Settings, text: str) -> dict[str, Any]:
 
 def chosen_arm(settings: Settings, text: str) -> ArmChoice:
     """The arm that is written so, with what it sets itself in place. Its base is not looked up; see `check_names`."""
-    name, overrides = parse_arm(text)
+    name, _ = parse_arm(text)
     base, title, colour = (settings.arms.get(name, {"base": name}).get(word, "") for word in WORDS)
-    title = title if not overrides else ""  # of the arm as it was described
     return ArmChoice(text, base, title, colour, replaced(settings, own_settings(settings, text)))

@@ -43,6 +43,24 @@ def test_an_override_is_seen_in_the_title_and_an_arm_of_ones_own_has_its_title_a
     assert arm.objective == "auc" and arm_of(settings, "auc").settings.loss.policy == "all"
 
 
+def test_arms_of_other_settings_have_other_titles():
+    """Rows that a reader could not tell apart would be read as one thing measured twice."""
+    own = {
+        "fifo": {"base": "auc", "title": "Fifo", "loss": {"policy": "fifo"}},
+        "drawn": {"base": "auc", "loss": {"policy": "reservoir"}},
+    }
+    names = [
+        f"{name}{more}"
+        for name in ("auc", "fifo", "drawn")
+        for more in ("", ":training.epochs=4", ":loss.capacity=9")
+    ]
+    settings = from_mapping({"arms": own})
+    titles = [arm_of(settings, name).title for name in names]
+    assert len(set(titles)) == len(titles)
+    assert titles[3:5] == ["Fifo", "Fifo (training.epochs=4)"]
+    assert titles[7] == "The paper's: AUC loss (drawn: training.epochs=4)"
+
+
 def test_an_unknown_arm_names_the_known_ones():
     with pytest.raises(UserError, match="unknown arm 'acu'; expected some of resize224_svm, bce"):
         arm_of(DEFAULT, "acu")

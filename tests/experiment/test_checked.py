@@ -5,7 +5,7 @@ import pytest
 from mammojax.errors import UserError
 from mammojax.experiment.arms import ARMS
 from mammojax.experiment.crossval import checked
-from mammojax.settings import Settings, with_overrides
+from mammojax.settings import Settings, from_mapping, with_overrides
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,28 @@ from mammojax.settings import Settings, with_overrides
             {"crossval.arms": ("auc", "auc_finetuned"), "training.batch": 0, "finetune.epochs": 1},
             "trained in batches, and config.training.batch is 0",
         ),
+        ({"crossval.arms": ("bce", "bce:loss.surrogate=hinge")}, "in the arm bce:loss.surrogate=hinge, config.loss.surrogate has no"),
+        ({"crossval.arms": ("resize224_svm:training.epochs=2",)}, "config.training.epochs has no effect"),
+        ({"crossval.arms": ("auc:finetune.epochs=2",)}, "config.finetune.epochs has no effect"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_said(changes, says):
     with pytest.raises(UserError, match=says) as error:
         checked(with_overrides(Settings(), changes))
     assert "\n" not in str(error.value)
+
+
+def test_a_colour_that_cannot_be_drawn_is_said_before_hours_are_spent():
+    def settings(colour):
+        own = {"mine": {"base": "auc", "colour": colour}}
+        return from_mapping({"arms": own, "crossval": {"arms": ["mine"]}})
+
+    with pytest.raises(
+        UserError, match="the arm mine has the colour 'blurple'; expected one that matplotlib knows"
+    ):
+        checked(settings("blurple"))
+    for colour in ("", "#ABCDEF", "rebeccapurple"):
+        checked(settings(colour))
 
 
 @pytest.mark.parametrize("name", ARMS)

@@ -8,6 +8,7 @@ import numpy as np
 from mammojax.datasets.samples import Samples
 from mammojax.experiment import crossval
 from mammojax.experiment.controls import exchanged_labels, random_partner
+from mammojax.experiment.external import external
 from mammojax.experiment.predictions import read_predictions
 from mammojax.report.run import evaluate
 
@@ -53,7 +54,7 @@ def test_controls_of_several_sets_stay_within_each():
     assert np.array_equal(sets[found], sets)
 
 
-def test_folds_drawn_image_by_image_part_patients_and_the_table_says_so(own_run, tmp_path):
+def test_folds_drawn_image_by_image_part_patients_and_the_table_says_so(own_run, few_films, tmp_path):
     """The very run, the one control changed: its films are prepared and scanned already."""
     settings = own_run.settings
     crossval_settings = dataclasses.replace(settings.crossval, control="images", arms=("cells_bce",))
@@ -78,3 +79,7 @@ def test_folds_drawn_image_by_image_part_patients_and_the_table_says_so(own_run,
     assert table.startswith("**This is a control, not a study: folds were drawn image by image")
     assert "a control, not a study" in report.read_text(encoding="utf-8").partition("</title>")[0]
     assert "control" not in evaluate(own_run.directory, command="again")[0]
+    tested = external(run.directory, few_films(1, patients=4), say=lambda line: None)
+    assert evaluate(tested, command="again")[0].startswith(
+        "**This is a control, not a study: folds were drawn"
+    )

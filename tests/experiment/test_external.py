@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from mammojax.errors import UserError
+from mammojax.experiment import crossval
 from mammojax.experiment.external import external
 from mammojax.experiment.held_out import prepared_of
 from mammojax.experiment.model import Model
 from mammojax.experiment.predict import files_of, predict
 from mammojax.experiment.table import read_table
 from mammojax.experiment.whole_set import scanned
+from mammojax.settings import with_overrides
 
 
 def rows(directory: Path, arm: str) -> dict[str, float]:
@@ -97,3 +99,33 @@ def test_films_that_the_run_was_trained_on_are_no_test(own_run):
         UserError, match="32 of 32 pictures of phantom are among those that the run was trained on"
     ):
         external(own_run.directory, own_run.settings, arms=["cells_bce"], say=lambda line: None)
+
+
+def test_cells_that_differ_in_settings_that_they_do_not_read_are_one_model(own_run, tmp_path):
+    """The cells of the grid, the other breast's channels: an SVM of whole images has neither, and keeps its cells."""
+    settings = with_overrides(
+        own_run.settings,
+        {
+            "run": str(tmp_path / "run"),
+            "data.prepared": str(own_run.directory / "prepared"),
+            "scan.representations": str(own_run.directory / "representations"),
+            "crossval.arms": "resize224_svm",
+        },
+    )
+    other = with_overrides(settings, {"model.np": 7, "model.contrast": "channels"})
+    quiet = {"table": False, "say": lambda line: None}
+    first = crossval(other, folds=[0], **quiet)
+    whole = crossval(settings, **quiet)
+    assert whole.cells[0].folder == first.cells[0].folder
+    model = Model([cell.folder for cell in whole.cells])
+    assert len(model) == 2 and not model.reads_exams
+    with pytest.raises(UserError, match="is of another model: it differs in .*model.map"):
+        Model([whole.cells[0].folder, *read_table(own_run.directory).folders("cells_bce")])
+
+
+def test_an_external_validation_is_no_run_that_scores_and_loses_nothing_by_being_asked(tested):
+    directory, _ = tested
+    (folder,) = read_table(directory).folders("cells_bce")
+    with pytest.raises(UserError, match="model.safetensors is not a file of this stage"):
+        Model([folder])
+    assert rows(directory, "cells_bce")

@@ -82,3 +82,27 @@ def test_arms_without_cell_scores_have_no_maps(finished_run, maps):
 def test_words_for_nobody_join_no_films_to_an_exam(nobody):
     assert exam_of(nobody) == ""
     assert exam_of("4711") == exam_of("4711") != exam_of("4712") != ""
+
+
+@pytest.mark.parametrize("arm", ["exam_bce", "cells_bce"])
+def test_a_film_is_said_to_be_read_with_the_films_that_its_score_depends_on_and_no_others(
+    finished_run, tmp_path, arm
+):
+    (source,) = [p for p in (finished_run.directory.parent / "dicom").iterdir() if p.name[0] != "."]
+    model = Model(read_table(finished_run.directory).folders(arm))
+    of = {}
+    for record in finished_run.records.records:
+        of.setdefault(record.patient, []).append(str(source / record.record))
+    exam = next(iter(of.values()))
+    assert len(exam) == 4
+
+    def scored(paths):
+        return {row["file"]: row for row in predict(model, files_of(paths), tmp_path)}
+
+    whole = scored(exam)
+    without = {path: scored([other for other in exam if other != path]) for path in exam}
+    for path in exam:
+        others = [other for other in exam if other != path]
+        needed = [other for other in others if without[other][path]["score"] != whole[path]["score"]]
+        assert sorted(filter(None, whole[path]["read_with"].split("; "))) == sorted(needed)
+        assert len(needed) == (3 if arm == "exam_bce" else 0)

@@ -198,3 +198,17 @@ def test_columns_of_a_folder_can_be_named_where_it_is_the_second_set(together):
     settings = with_overrides(from_mapping(defaults()), changed)
     (folder,) = further_sets(settings)
     assert folder.data.folder.patient == "CaseID" and folder.data.depth == 0
+
+
+def test_an_arm_learns_the_same_whatever_arm_was_trained_on_that_fold_before_it(run, together, tmp_path):
+    """One after the other on one fold, where the maps of the first one, without differences to the other breast, are still
+    on the device."""
+    data = dataclasses.replace(together.data, prepared=str(run.directory / "prepared"))
+    scan = dataclasses.replace(together.scan, representations=str(run.directory / "representations"))
+    fresh = dataclasses.replace(together, run=str(tmp_path / "run"), data=data, scan=scan)
+    made = {cell.folder.name: cell.folder for cell in run.cells if cell.fold == 1}
+    again = crossval(fresh, folds=[1], table=False, **QUIET)
+    assert [cell.folder.name for cell in again.cells] == list(made)
+    for cell in again.cells:
+        assert read_predictions(cell.folder) == read_predictions(made[cell.folder.name])
+        Model([cell.folder], like="folder")  # of as many channels as its file says

@@ -72,3 +72,10 @@ def test_repeats_and_seeds_draw_other_folds_and_the_same_ones_again():
 def test_more_folds_than_patients_of_a_class_are_an_error_that_counts_them():
     with pytest.raises(UserError, match="9 folds need .* got 8 patients of the smaller class"):
         splits(samples(), folds=9, inner=3, seed=0)
+
+
+def test_inner_folds_that_cannot_be_drawn_name_their_own_setting():
+    with pytest.raises(
+        UserError, match="config.training.inner, inside what fold 0 trains on: 7 folds need .* got 6"
+    ):
+        splits(samples(), folds=4, inner=7, seed=0)

@@ -119,14 +119,18 @@ def test_what_only_the_network_shows_is_one_line_before_anything_is_prepared(tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_arms_that_are_picked_are_written_as_those_of_the_table(tmp_path):
-    own = "auc:loss.surrogate=hinge,training.epochs=40"
-    flags = [f"--config.run={tmp_path}", "--config.data.source=absent", f"--config.crossval.arms=bce,{own}"]
-    for picked in (own, f"{own},bce", "bce,bce"):
-        done = run("launch.crossval", "--config=configs/folder.py", *flags, f"--arm={picked}")
-        assert "absent is not a folder" in error_line(done)  # the arms are known
-    done = run("launch.crossval", "--config=configs/folder.py", *flags, "--arm=bce,acu")
-    assert error_line(done).endswith(f"no arm 'acu' in config.crossval.arms; expected some of bce, {own}")
+def test_arms_are_named_on_a_command_line_as_they_are_written_in_the_settings(tmp_path):
+    """With all that is changed in them, commas too; and what one arm alone needs is no mistake where another is trained."""
+    arms = "auc:training.epochs=4,loss.margin=1,cells_bce"
+    own = ("--config=configs/mias.py", f"--config.run={tmp_path / 'run'}", f"--config.crossval.arms={arms}")
+    absent = "auc:training.epochs=4,loss.margin=2"
+    done = run("launch.crossval", *own, f"--arm={absent},cells_bce,cells_bce")
+    assert f"no arm {absent} in config.crossval.arms; expected some of auc:training" in error_line(done)
+    for program in ("crossval", "train"):
+        chosen = "--arm=auc:training.epochs=4,loss.margin=1"
+        done = run(f"launch.{program}", *own, "--config.model.mil.top=0.1", chosen)
+        assert "config.data.source is empty" in error_line(done)  # what comes after all that flags show
+    assert not (tmp_path / "run").exists()
 
 
 def test_programs_without_a_run_say_which_flag_is_missing(tmp_path):

@@ -127,6 +127,16 @@ def test_svg_figures_hold_no_date_and_refer_to_nothing_outside(summary):
     assert all(target.startswith("#") for target in re.findall(r"href=\"([^\"]+)\"", text))
 
 
+def test_a_title_is_drawn_as_it_is_written_dollars_and_all(arms, summary):
+    titles = {arm: rf"{arm}: $\nothing$ and {{_^" for arm in TITLES}
+    for figure in (
+        figures.table_figure(summary, titles, COLOURS),
+        figures.roc_figure(arms, titles, COLOURS),
+        figures.score_figure(arms["auc"], title=titles["auc"]),
+    ):
+        assert figures.svg(figure).startswith(b"<?xml")
+
+
 def test_in_grey_no_two_of_sixteen_arms_look_alike():
     titles = {f"arm {k}": "" for k in range(16)}
     assert len({(figures.line(arm, titles), figures.marker(arm, titles)) for arm in titles}) == 16

@@ -8,6 +8,7 @@ from studies import altered, study
 
 from mammojax.evaluation.metrics import METRICS, Metric
 from mammojax.evaluation.predictions import LEVELS
+from mammojax.report.findings import Finding
 from mammojax.report.summary import summarise
 from mammojax.report.table import table_json, table_markdown, written
 
@@ -84,3 +85,9 @@ def test_a_metric_is_one_line(monkeypatch):
     assert 0 < estimate.low < estimate.value < estimate.high < 1
     assert "Youden's index" in table_markdown(summary, TITLES)
     assert table_json(summary)["differences"]["bce"]["patient"]["youden"]["value"] is not None
+
+
+def test_a_finding_too_is_a_table_whatever_a_title_holds():
+    finding = Finding("Beside", ("Arm", "Films | images"), (("AUC | ours", "1 | 2"),), "A note.", {})
+    lines = [line for line in finding.markdown().splitlines() if line.startswith("|")]
+    assert {line.replace("\\|", "").count("|") for line in lines} == {3} and len(lines) == 3

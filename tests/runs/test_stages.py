@@ -127,8 +127,9 @@ def test_a_file_that_the_stage_did_not_write_is_not_verified(tmp_path):
     folder, _ = made(tmp_path)
     (folder / "foreign").write_text("x")
     assert made(tmp_path, make=unused)[1] == ["the stage is reused"]  # a file beside does no harm
-    with pytest.raises(stages.Damaged, match="foreign is not a file of this stage"):
+    with pytest.raises(UserError, match="foreign is not a file of this stage"):
         stages.verified(folder, "foreign")
+    assert made(tmp_path, make=unused)[0] == folder  # who asks for the wrong thing has damaged nothing
 
 
 def test_a_stage_under_another_stages_name_is_not_taken_for_it(tmp_path):
