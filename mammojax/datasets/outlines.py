@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mammojax.datasets.contents import marks_of, name_of, trustworthy
+from mammojax.datasets.contents import marks_of, name_of, remembering, trustworthy
 from mammojax.datasets.workers import results
 from mammojax.errors import UserError
 from mammojax.images.mammogram import Rejected
@@ -44,16 +44,18 @@ def circles(
     ]
     unread = [i for i, circle in enumerate(found) if circle is None]
     if unread:
-        read = results(mask_circle, [findings[i] for i in unread], workers=workers)
-        try:
-            for k, circle in track(read, total=len(unread), description="masks of findings"):
-                i = unread[k]
-                found[i] = circle
-                if isinstance(circle, dict) and all(trustworthy(mark, now) for mark in marks[i]):
-                    known[names[i]] = {"marks": marks[i], "circle": circle}
-        finally:
+
+        def remember() -> None:
             with contextlib.suppress(UserError):  # on a read-only disk they are read again next time
                 write_json(memory, known)
+
+        read = results(mask_circle, [findings[i] for i in unread], workers=workers)
+        read = track(read, total=len(unread), description="masks of findings")
+        for k, circle in remembering(read, remember):
+            i = unread[k]
+            found[i] = circle
+            if isinstance(circle, dict) and all(trustworthy(mark, now) for mark in marks[i]):
+                known[names[i]] = {"marks": marks[i], "circle": circle}
     return found
 
 
