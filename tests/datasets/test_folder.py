@@ -249,3 +249,15 @@ def test_a_split_that_parts_patients_is_said(tmp_path):
     ]
     find(tmp_path, say=lines.append)
     assert len(lines) == 1
+
+
+def test_a_whole_name_comes_before_one_that_goes_on_and_no_row_takes_the_picture_of_another(tmp_path):
+    table = "path,patient,label\ncase1,7,1\ncase2,8,1\ncase2_b,9,0\ncase3,10,1\n"
+    files = ("case1.png", "case1_b.png", "case2_b.png", "case3_c.png")
+    found = {s.file: (s.facts.label, s.missing) for s in find(folder_of(tmp_path, table, files)) if s.facts}
+    assert found == {
+        "case1.png": (1, ""),
+        "case2": (1, "listed in the CSV, but the file is absent"),
+        "case2_b.png": (0, ""),
+        "case3_c.png": (1, ""),
+    }
