@@ -33,7 +33,7 @@ class Contents:
         self._maxima: dict[str, int] = {}
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a cache: worth a try
             known = json.loads(self._path.read_text(encoding="utf-8"))
-            self._digests, self._maxima = dict(known["digests"]), dict(known["largest"])
+            self._digests, self._maxima = dict(known["digests"]), dict(known.get("largest", {}))
 
     def digests(self, paths: Sequence[Path], *, workers: int, track: Callable) -> dict[Path, str]:
         """The sha256 of every file; "" for one that cannot be read."""
