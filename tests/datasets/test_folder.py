@@ -135,6 +135,8 @@ def test_sides_and_views_are_understood_in_other_languages_and_never_cut_to_a_le
     assert [s.view for s in found] == ["CC", "MLO", "CC", "MLO", "MLO", "", ""]
     assert found[5].warnings == ("laterality 'X' in the table is not understood",)
     assert "view 'odd' in the table is not understood" in found[6].warnings
+    (spot,) = find(folder_of(tmp_path, 'path,patient,label,view\n0.png,1,1,"MLO, spot"\n', ()))[:1]
+    assert spot.warnings == ("the table's view says spot compression; kept as a whole mammogram",)
 
 
 @pytest.mark.parametrize("word", ["", "removed", "nan", "unknown", "N/A", "Anonymous", "0", "none", "-"])

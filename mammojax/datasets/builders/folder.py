@@ -17,7 +17,7 @@ from mammojax.datasets.patients import identity, placeholders, shortened
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import Row, Table, find_table, read_table
 from mammojax.errors import UserError
-from mammojax.images.views import VIEWS, from_words, side_of
+from mammojax.images.views import VIEWS, from_words, side_of, unusable_kind
 
 HEADER = "header"  # as the name of the patient's column: every patient is taken from the files' headers
 _LIKELY = {  # names that other tables give to the columns, without case, blanks and punctuation
@@ -124,6 +124,8 @@ def _source(row: Row, columns: dict[str, str], table: Path, pictures: "_Pictures
     for what, word, value in (("laterality", values["laterality"], side), ("view", values["view"], view)):
         if word and not value:
             warnings.append(f"{what} {printable(word)[:40]!r} in the table is not understood")
+    if kind := unusable_kind(values["view"]):
+        warnings.append(f"the table's view says {kind}; kept as a whole mammogram")
     if values["path"]:
         name, missing = pictures.find(values["path"])
         if not missing and row.surplus:
