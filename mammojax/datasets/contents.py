@@ -2,11 +2,10 @@
 
 Both are properties of the bytes alone. They are remembered in a file beside the prepared sets, so that a second start
 need not read everything again; what is remembered of a file that has changed since in any way is not used, nor what
-was read within the clock's grain of a change.
+was read within the clock's grain of a change, nor a memory that is damaged.
 """
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from mammojax.errors import UserError
 from mammojax.images.mammogram import usual_depth
 from mammojax.images.reading.pgm import states_no_depth
 from mammojax.images.reading.raster import raster_maximum
-from mammojax.runs.files import sha256_of, write_json
+from mammojax.runs.files import read_sealed, sha256_of, write_sealed
 
 _GRAIN = 2_000_000_000  # nanoseconds: the coarsest time stamps of file systems in use
 _OFTEN = 60.0  # seconds
@@ -31,9 +30,9 @@ class Contents:
         self._path = Path(path)
         self._digests: dict[str, list] = {}
         self._maxima: dict[str, int] = {}
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a cache: worth a try
-            known = json.loads(self._path.read_text(encoding="utf-8"))
-            self._digests, self._maxima = dict(known["digests"]), dict(known.get("largest", {}))
+        with contextlib.suppress(UserError):  # one that is out of reach costs time only
+            known = read_sealed(self._path) or {}
+            self._digests, self._maxima = known.get("digests", {}), known.get("largest", {})
 
     def digests(self, paths: Sequence[Path], *, workers: int, track: Callable) -> dict[Path, str]:
         """The sha256 of every file; "" for one that cannot be read."""
@@ -74,7 +73,7 @@ class Contents:
 
     def _remember(self) -> None:
         with contextlib.suppress(UserError):  # on a read-only disk everything is read again next time
-            write_json(self._path, {"digests": self._digests, "largest": self._maxima})
+            write_sealed(self._path, {"digests": self._digests, "largest": self._maxima})
 
 
 def remembering(read: Iterable, remember: Callable[[], None]) -> Iterator:

@@ -55,6 +55,12 @@ def test_what_was_read_within_the_clocks_grain_of_its_writing_is_not_remembered(
 def test_a_broken_or_unwritable_memory_costs_time_only(tmp_path, old_file):
     (tmp_path / "cache.json").write_text("{broken")
     assert digest_of(tmp_path, old_file) == hashlib.sha256(b"one").hexdigest()
+    digest_of(tmp_path, old_file)
+    whole = (tmp_path / "cache.json").read_text()
+    first = hashlib.sha256(b"one").hexdigest()
+    for damaged in (whole.replace(first, "0" + first[1:]), "[]", '{"digests": 3}', "null"):
+        (tmp_path / "cache.json").write_text(damaged)
+        assert digest_of(tmp_path, old_file) == first
     (tmp_path / "file").write_text("")
     assert digest_of(tmp_path / "file", old_file) == hashlib.sha256(b"one").hexdigest()
 
