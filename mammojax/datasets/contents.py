@@ -2,14 +2,13 @@
 
 Both are properties of the bytes alone. They are remembered in a file beside the prepared sets, so that a second start
 need not read everything again; what is remembered of a file that has changed since in any way is not used, nor what
-was read within the clock's grain of a change.
+was read within the clock's grain of a change, nor a memory that is damaged.
 """
 
 import contextlib
-import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from mammojax.errors import UserError
 from mammojax.images.mammogram import usual_depth
 from mammojax.images.reading.pgm import states_no_depth
 from mammojax.images.reading.raster import raster_maximum
-from mammojax.runs.files import sha256_of, write_json
+from mammojax.runs.files import read_sealed, sha256_of, write_sealed
 
 _GRAIN = 2_000_000_000  # nanoseconds: the coarsest time stamps of file systems in use
+_OFTEN = 60.0  # seconds
 
 
 class Contents:
@@ -30,9 +30,9 @@ class Contents:
         self._path = Path(path)
         self._digests: dict[str, list] = {}
         self._maxima: dict[str, int] = {}
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a cache: worth a try
-            known = json.loads(self._path.read_text(encoding="utf-8"))
-            self._digests, self._maxima = dict(known["digests"]), dict(known["maxima"])
+        with contextlib.suppress(UserError):  # one that is out of reach costs time only
+            known = read_sealed(self._path) or {}
+            self._digests, self._maxima = known.get("digests", {}), known.get("largest", {})
 
     def digests(self, paths: Sequence[Path], *, workers: int, track: Callable) -> dict[Path, str]:
         """The sha256 of every file; "" for one that cannot be read."""
@@ -47,13 +47,12 @@ class Contents:
             with ThreadPoolExecutor(max(1, workers)) as pool:  # hashing lets other threads run
                 read = track(pool.map(_digest, unread), total=len(unread), description="hashing")
                 try:
-                    for path, (digest, marks) in zip(unread, read):
+                    for (digest, marks), path in zip(remembering(read, self._remember), unread):
                         found[path] = digest
                         if marks:
                             self._digests[name_of(path)] = [*marks, digest]
                 finally:  # asked to stop, it waits for no file that is not begun
                     pool.shutdown(cancel_futures=True)
-                    self._remember()
         return found
 
     def depth(self, files: Iterable[tuple[Path, str]], *, workers: int, track: Callable) -> int:
@@ -65,26 +64,41 @@ class Contents:
         unread = [digest for digest in unread if digest not in self._maxima]
         if unread:
             jobs = [(wanted[digest],) for digest in unread]
-            for i, largest in track(
-                results(largest_value, jobs, workers=workers), total=len(jobs), description="depth"
-            ):
-                self._maxima[unread[i]] = largest if isinstance(largest, int) else 0  # it crashed the decoder
-            self._remember()
-        largest = max((self._maxima[digest] for digest in wanted), default=0)
+            read = track(results(largest_value, jobs, workers=workers), total=len(jobs), description="depth")
+            for i, largest in remembering(read, self._remember):
+                if isinstance(largest, int):
+                    self._maxima[unread[i]] = largest
+        largest = max((self._maxima.get(digest, 0) for digest in wanted), default=0)
         return usual_depth(largest) if largest else 0
 
     def _remember(self) -> None:
         with contextlib.suppress(UserError):  # on a read-only disk everything is read again next time
-            write_json(self._path, {"digests": self._digests, "maxima": self._maxima})
+            write_sealed(self._path, {"digests": self._digests, "largest": self._maxima})
+
+
+def remembering(read: Iterable, remember: Callable[[], None]) -> Iterator:
+    """What is read. remember: called now and then, and at the end, however it comes; a kill costs what was read since."""
+    due = time.monotonic() + _OFTEN
+    try:
+        for one in read:
+            yield one
+            if time.monotonic() >= due:
+                remember()
+                due = time.monotonic() + _OFTEN
+    finally:
+        remember()
 
 
 def _is_deep(path: Path) -> bool:
-    """Whether a file may be a 16-bit raster of unstated depth, by its first bytes: what is none need not be decoded."""
+    """Whether a file may be a 16-bit raster of unstated depth, by its first bytes: what is none need not be decoded.
+
+    So may one that cannot be read now.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(1 << 16)
     except OSError:
-        return False
+        return True
     if start.startswith(b"\x89PNG"):
         return start[24:25] == b"\x10"  # IHDR's bit depth
     if start[:2] in (b"P2", b"P5"):
@@ -92,12 +106,13 @@ def _is_deep(path: Path) -> bool:
     return start[:4] in (b"II*\0", b"MM\0*")  # DICOM states its bits
 
 
-def largest_value(path: Path) -> int:
-    """The largest value of a 16-bit raster of unstated depth, 0 for any other file; runs in a worker."""
+def largest_value(path: Path) -> int | None:
+    """The largest value of a 16-bit raster of unstated depth, 0 for any other file, None where that could not be found out this
+    time; runs in a worker."""
     try:
         return raster_maximum(path.read_bytes())
     except (MemoryError, OSError):
-        return 0
+        return None
 
 
 def name_of(path: Path) -> str:

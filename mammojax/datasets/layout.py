@@ -170,7 +170,7 @@ def stem(name: str) -> str:
 
 def plain(identifier: str) -> str:
     """What the identifier of an image is compared by: tables and copies change letters' case, spreadsheets add a decimal."""
-    number = re.fullmatch(r"(\d+)\.0*", identifier.strip())
+    number = re.fullmatch(r"(\d+)(?:\.0*|,0)", identifier.strip())
     return number[1] if number else identifier.strip().casefold()
 
 

@@ -7,20 +7,19 @@ disk that could not be read may be there again.
 """
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mammojax.datasets.contents import marks_of, name_of, trustworthy
+from mammojax.datasets.contents import marks_of, name_of, remembering, trustworthy
 from mammojax.datasets.workers import results
 from mammojax.errors import UserError
 from mammojax.images.mammogram import Rejected
 from mammojax.images.reading.dicom import read_mask
 from mammojax.images.reading.peek import peek
-from mammojax.runs.files import write_json
+from mammojax.runs.files import read_sealed, write_sealed
 
 Finding = tuple[Path, tuple[Path, ...]]
 """A mammogram, and the files that may be the mask of one finding in it. All are DICOM."""
@@ -32,28 +31,29 @@ def circles(
     """For each finding the circle around the box of its mask, "row", "column", "radius" in pixels of the mammogram, or the
     reason why there is none. memory: the file that it is remembered in. workers, track: see `prepare`."""
     known: dict[str, dict] = {}
-    with contextlib.suppress(OSError, ValueError):  # a cache: worth a try
-        held = json.loads(memory.read_text(encoding="utf-8"))
-        known = held if isinstance(held, dict) else {}
+    with contextlib.suppress(UserError):  # one that is out of reach costs time only
+        known = read_sealed(memory) or {}
     now = time.time_ns()
     names = [name_of(files[0]) for _, files in findings]
     marks = [[marks_of(path) for path in (whole, *files)] for whole, files in findings]
     found = [
-        entry["circle"] if isinstance(entry, dict) and entry.get("marks") == mine else None
+        entry["circle"] if entry and entry["marks"] == mine else None
         for entry, mine in zip(map(known.get, names), marks)
     ]
     unread = [i for i, circle in enumerate(found) if circle is None]
     if unread:
-        read = results(mask_circle, [findings[i] for i in unread], workers=workers)
-        try:
-            for k, circle in track(read, total=len(unread), description="masks of findings"):
-                i = unread[k]
-                found[i] = circle
-                if isinstance(circle, dict) and all(trustworthy(mark, now) for mark in marks[i]):
-                    known[names[i]] = {"marks": marks[i], "circle": circle}
-        finally:
+
+        def remember() -> None:
             with contextlib.suppress(UserError):  # on a read-only disk they are read again next time
-                write_json(memory, known)
+                write_sealed(memory, known)
+
+        read = results(mask_circle, [findings[i] for i in unread], workers=workers)
+        read = track(read, total=len(unread), description="masks of findings")
+        for k, circle in remembering(read, remember):
+            i = unread[k]
+            found[i] = circle
+            if isinstance(circle, dict) and all(trustworthy(mark, now) for mark in marks[i]):
+                known[names[i]] = {"marks": marks[i], "circle": circle}
     return found
 
 

@@ -22,13 +22,13 @@ def is_placeholder(patient: str) -> bool:
 
 def identity(patient: str) -> str:
     """One spelling of an identifier for all ways that people and spreadsheets write it: letters' case, blanks, forms of
-    Unicode, and of whole numbers the leading zeros and a decimal (`007`, `7`, `7.0`).
+    Unicode, and of whole numbers the leading zeros and a decimal (`007`, `7`, `7.0`, `7,0`).
 
     Two women who are taken for one cost a fold its balance; one woman who is taken for two is trained and tested on.
     """
     text = "".join(c for c in unicodedata.normalize("NFKC", patient) if unicodedata.category(c) != "Cf")
     plain = " ".join(text.casefold().split())
-    number = re.fullmatch(r"0*(\d+)(?:\.0*)?", plain)
+    number = re.fullmatch(r"0*(\d+)(?:\.0*|,0)?", plain)
     return number[1] if number else plain
 
 

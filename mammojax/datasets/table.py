@@ -84,8 +84,8 @@ def read_table(path: Path) -> Table:
         raise UserError(f"{path} holds NUL bytes, so it is no CSV or is damaged; save it as CSV in UTF-8")
     lines = io.StringIO(text, newline="").readlines()
     separator, skipped = "", 0
-    if lines and lines[0].strip().lower().startswith("sep=") and len(lines[0].strip()) == 5:
-        separator, skipped, lines = lines[0].strip()[4], 1, lines[1:]  # as Excel writes it
+    if named := re.fullmatch(r"sep=(\S|\t)\s*", "".join(lines[:1]), re.IGNORECASE):
+        separator, skipped, lines = named[1], 1, lines[1:]  # as Excel writes it
     separator = separator or max(_SEPARATORS, key=lambda s: _width(lines, s))
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     columns: tuple[str, ...] = ()

@@ -58,7 +58,7 @@ def crop_breast(mammogram: Mammogram, *, margin: float = 0.02) -> Crop:
     pixels = mammogram.pixels
     if pixels.size == 0 or pixels.min() == pixels.max():
         raise Rejected("empty picture: no breast can be found")
-    mask, warnings = breast_mask(pixels, mammogram.bits), []
+    mask, warnings = breast_mask(pixels), []
     doubts = _doubts(pixels, mask)
     fraction = float(mask.mean())
     if fraction < _LEAST:
@@ -169,10 +169,10 @@ def _lean(mask: np.ndarray) -> float:
     return float(heights @ np.linspace(-1, 1, heights.size) / heights.sum())
 
 
-def breast_mask(pixels: np.ndarray, bits: int) -> np.ndarray:
+def breast_mask(pixels: np.ndarray) -> np.ndarray:
     """bool[h, w]: True on the breast, False on background, film base, labels, lettering and scanner bars.
 
-    pixels: uint16[h, w] in [0, 2**bits - 1], larger is denser. All False if nothing can be told apart.
+    pixels: uint16[h, w], larger is denser. All False if nothing can be told apart.
     """
     small, rows, columns = _reduce(pixels)
     mask = _small_mask(small)

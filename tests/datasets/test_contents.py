@@ -55,6 +55,12 @@ def test_what_was_read_within_the_clocks_grain_of_its_writing_is_not_remembered(
 def test_a_broken_or_unwritable_memory_costs_time_only(tmp_path, old_file):
     (tmp_path / "cache.json").write_text("{broken")
     assert digest_of(tmp_path, old_file) == hashlib.sha256(b"one").hexdigest()
+    digest_of(tmp_path, old_file)
+    whole = (tmp_path / "cache.json").read_text()
+    first = hashlib.sha256(b"one").hexdigest()
+    for damaged in (whole.replace(first, "0" + first[1:]), "[]", '{"digests": 3}', "null"):
+        (tmp_path / "cache.json").write_text(damaged)
+        assert digest_of(tmp_path, old_file) == first
     (tmp_path / "file").write_text("")
     assert digest_of(tmp_path / "file", old_file) == hashlib.sha256(b"one").hexdigest()
 
@@ -75,6 +81,50 @@ def test_tiffs_have_their_say_in_the_depth(tmp_path):
     Image.fromarray(np.full((8, 8), 5000, np.uint16) + np.arange(8, dtype=np.uint16)).save(tmp_path / "a.tif")
     contents = Contents(tmp_path / "cache.json")
     assert contents.depth([(tmp_path / "a.tif", "a")], workers=0, track=plain) == 14
+
+
+@pytest.fixture
+def deep_files(tmp_path):
+    """Three 16-bit pictures, the second one of 12 bits."""
+    files = []
+    for k, largest in enumerate((1000, 3000, 900)):
+        picture = np.arange(64, dtype=np.uint16).reshape(8, 8)
+        picture[0, 0] = largest
+        Image.fromarray(picture).save(tmp_path / f"{k}.png")
+        files.append((tmp_path / f"{k}.png", str(k)))
+    return files
+
+
+@pytest.mark.parametrize("often", [0, 60])
+def test_what_was_decoded_before_a_stop_or_a_kill_is_not_decoded_again(
+    tmp_path, deep_files, monkeypatch, often
+):
+    monkeypatch.setattr(module, "_OFTEN", often)
+    kept = []
+
+    def stopped(items, **_):
+        for item in items:
+            yield item
+            kept.append((tmp_path / "cache.json").is_file())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Contents(tmp_path / "cache.json").depth(deep_files, workers=0, track=stopped)
+    assert kept == [often == 0]  # a kill would have left it
+    decoded, real = [], module.raster_maximum
+    monkeypatch.setattr(module, "raster_maximum", lambda data: decoded.append(data) or real(data))
+    assert Contents(tmp_path / "cache.json").depth(deep_files, workers=0, track=plain) == 12
+    assert len(decoded) == 2
+
+
+def test_a_picture_that_could_not_be_read_once_has_its_say_the_next_time(tmp_path, deep_files, monkeypatch):
+    def refused(data):
+        raise MemoryError
+
+    with monkeypatch.context() as here:
+        here.setattr(module, "raster_maximum", refused)
+        assert Contents(tmp_path / "cache.json").depth(deep_files, workers=0, track=plain) == 0
+    assert Contents(tmp_path / "cache.json").depth(deep_files, workers=0, track=plain) == 12
 
 
 def test_depth_is_that_of_all_rasters_together(tmp_path):

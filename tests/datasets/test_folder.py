@@ -135,6 +135,8 @@ def test_sides_and_views_are_understood_in_other_languages_and_never_cut_to_a_le
     assert [s.view for s in found] == ["CC", "MLO", "CC", "MLO", "MLO", "", ""]
     assert found[5].warnings == ("laterality 'X' in the table is not understood",)
     assert "view 'odd' in the table is not understood" in found[6].warnings
+    (spot,) = find(folder_of(tmp_path, 'path,patient,label,view\n0.png,1,1,"MLO, spot"\n', ()))[:1]
+    assert spot.warnings == ("the table's view says spot compression; kept as a whole mammogram",)
 
 
 @pytest.mark.parametrize("word", ["", "removed", "nan", "unknown", "N/A", "Anonymous", "0", "none", "-"])
@@ -249,3 +251,15 @@ def test_a_split_that_parts_patients_is_said(tmp_path):
     ]
     find(tmp_path, say=lines.append)
     assert len(lines) == 1
+
+
+def test_a_whole_name_comes_before_one_that_goes_on_and_no_row_takes_the_picture_of_another(tmp_path):
+    table = "path,patient,label\ncase1,7,1\ncase2,8,1\ncase2_b,9,0\ncase3,10,1\n"
+    files = ("case1.png", "case1_b.png", "case2_b.png", "case3_c.png")
+    found = {s.file: (s.facts.label, s.missing) for s in find(folder_of(tmp_path, table, files)) if s.facts}
+    assert found == {
+        "case1.png": (1, ""),
+        "case2": (1, "listed in the CSV, but the file is absent"),
+        "case2_b.png": (0, ""),
+        "case3_c.png": (1, ""),
+    }

@@ -30,8 +30,9 @@ def test_encodings_do_not_matter(tmp_path, encoding):
     assert table.columns == ("path", "label") and [row.values for row in table.rows] == ROWS
 
 
-def test_excels_first_line_names_the_separator(tmp_path):
-    table = table_of(tmp_path, b"sep=;\npath;a,b,c\nx.png;1\n")
+@pytest.mark.parametrize("first", ["sep=;", "SEP=\t", "sep=; "])
+def test_excels_first_line_names_the_separator(tmp_path, first):
+    table = table_of(tmp_path, f"{first}\npath{first[4]}a,b,c\nx.png{first[4]}1\n".encode())
     assert table.columns == ("path", "a,b,c") and table.rows[0].line == 3
 
 

@@ -54,4 +54,4 @@ def test_identifiers_are_compared_without_case_and_a_spreadsheets_decimal():
     assert (
         plain(" 462822612.0 ") == "462822612" and plain("AbC") == "abc" and plain("1.2.840.0") == "1.2.840.0"
     )
-    assert plain("007") == "007"
+    assert plain("007") == "007" and plain("462822612,0") == "462822612" and plain("1,000") == "1,000"

@@ -124,3 +124,23 @@ def test_the_films_may_lie_a_folder_deeper_and_in_capitals(tmp_path):
     (tmp_path / "set" / "other" / "Info.txt").write_text(INFO)
     with pytest.raises(UserError, match="Info.txt is absent"):
         Mias.find(tmp_path / "set", tmp_path / "work")
+
+
+def test_the_films_may_lie_below_the_table_and_a_second_file_of_a_film_is_accounted_for(tmp_path):
+    """As copies of the set have it: Info.txt, and a folder all-mias beside it."""
+    root = tmp_path / "set"
+    for name in ("all-mias/mdb001.pgm", "all-mias/mdb002.pgm", "all-mias/old/mdb001.pgm"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(pgm(7))
+    (root / "Info.txt").write_text(INFO)
+    found = {s.file: s for s in Mias.find(root, tmp_path / "work")}
+    assert found["mdb001.pgm"].path == root / "all-mias/mdb001.pgm" and found["mdb002.pgm"].facts.malignant
+    assert found["all-mias/old/mdb001.pgm"].left_out and len(found) == 6
+    with tarfile.open(tmp_path / "copy.tar", "w") as tar:
+        tar.add(root, ".")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "copy.tar").rename(tmp_path / "folder" / "copy.tar")  # a folder that holds the archive alone
+    packed = Mias.find(tmp_path / "folder", tmp_path / "work")
+    assert [(s.file, s.missing) for s in packed] == [
+        (s.file, s.missing) for s in found.values() if not s.left_out
+    ]

@@ -29,7 +29,7 @@ def test_a_0_is_a_patient_only_where_patients_are_counted_from_0():
 
 @pytest.mark.parametrize(
     "ways",
-    [["12345", "12345.0", "012345", " 12345 "], ["P1", "p1", "P1\u00a0", "\ufeffp1"], ["Jo\u0308rg", "J\u00f6rg"], ["0", "000"]],
+    [["12345", "12345.0", "12345,0", "012345", " 12345 "], ["P1", "p1", "P1\u00a0", "\ufeffp1"], ["Jo\u0308rg", "J\u00f6rg"], ["0", "000"]],
 )  # fmt: skip
 def test_ways_to_write_one_identifier_are_one(ways):
     assert len({identity(way) for way in ways}) == 1

@@ -48,7 +48,7 @@ def overlap(a, b):
 @pytest.mark.parametrize("base", [0, 120, 600, 1500])
 def test_the_mask_is_the_drawn_breast_without_labels_and_bars(breast, base):
     pixels, truth = drawn_film(base=base, breast=breast)
-    mask = breast_mask(pixels, 12)
+    mask = breast_mask(pixels)
     # the skin fades into the film over some 15 pixels, and the outermost of them are no brighter than the
     # noise
     assert overlap(mask, truth) > 0.9
@@ -60,7 +60,7 @@ def test_the_mask_is_the_drawn_breast_without_labels_and_bars(breast, base):
 def test_mask_box_and_crop_are_invariant_under_a_horizontal_flip(seed, middle, half, width):
     pixels, _ = drawn_film(seed, breast=(middle, half, width))
     mirrored = np.ascontiguousarray(pixels[:, ::-1])
-    np.testing.assert_array_equal(breast_mask(mirrored, 12), breast_mask(pixels, 12)[:, ::-1])
+    np.testing.assert_array_equal(breast_mask(mirrored), breast_mask(pixels)[:, ::-1])
     left, right = crop_breast(Mammogram(pixels, 12)), crop_breast(Mammogram(mirrored, 12))
     assert (left.side, right.side) == ("left", "right") and right.flipped and not left.flipped
     np.testing.assert_array_equal(left.image, right.image)
@@ -72,7 +72,7 @@ def test_the_mask_of_a_crop_is_the_one_that_cleared_its_pixels(mirrored):
     pixels = np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels
     crop = crop_breast(Mammogram(pixels, 12))
     assert crop.flipped is mirrored
-    mask = breast_mask(pixels, 12)[crop.box.slices]
+    mask = breast_mask(pixels)[crop.box.slices]
     np.testing.assert_array_equal(crop.mask, mask[:, ::-1] if mirrored else mask)
     # film of 600 is nowhere 0 but where it was cleared, which is nowhere on the breast
     cleared = crop.image == 0
@@ -92,8 +92,8 @@ def test_a_mask_that_is_not_believed_clears_nothing_and_excludes_nothing():
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(0, 9000))
 def test_mask_and_box_are_invariant_under_offset_and_scale_of_the_values(seed, scale, offset):
     pixels, _ = drawn_film(seed)
-    mask = breast_mask(pixels, 12)
-    other = breast_mask((pixels.astype(int) * scale + offset).astype(np.uint16), 16)
+    mask = breast_mask(pixels)
+    other = breast_mask((pixels.astype(int) * scale + offset).astype(np.uint16))
     # the histogram's bins are computed in floating point: single pixels at a bin's edge may change sides
     assert (mask != other).mean() < 1e-3
     a, b = breast_box(mask), breast_box(other)
@@ -127,7 +127,7 @@ def test_every_pixel_of_a_crop_maps_back_to_its_original(mirror):
 @pytest.mark.parametrize("shape", [(1000, 700), (1537, 1023)])
 def test_a_larger_film_has_the_same_breast(shape):
     pixels, truth = drawn_film(shape=shape)
-    assert overlap(breast_mask(pixels, 12), truth) > 0.9
+    assert overlap(breast_mask(pixels), truth) > 0.9
 
 
 def test_a_box_is_grown_by_its_margin_and_cut_at_the_frame():
@@ -176,7 +176,7 @@ def test_a_breast_that_fills_the_frame_is_kept_whole_and_turned_by_its_lateralit
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (900, 1), (2, 2), (7, 3)])
 def test_tiny_and_thin_pictures_break_nothing(shape):
     pixels = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
-    assert breast_mask(pixels, 10).shape == shape
+    assert breast_mask(pixels).shape == shape
     if pixels.size > 1:
         assert crop_breast(Mammogram(pixels, 10)).image.size
 
@@ -185,7 +185,7 @@ def test_a_film_of_13_megapixels_is_masked_at_a_reduced_size():
     pixels = np.repeat(np.repeat(drawn_film()[0], 11, axis=0), 10, axis=1)
     tracemalloc.start()
     try:
-        mask = breast_mask(pixels, 12)
+        mask = breast_mask(pixels)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -17,7 +17,7 @@ from mammojax.datasets.patients import identity, placeholders, shortened
 from mammojax.datasets.record import Source
 from mammojax.datasets.table import Row, Table, find_table, read_table
 from mammojax.errors import UserError
-from mammojax.images.views import VIEWS, from_words, side_of
+from mammojax.images.views import VIEWS, from_words, side_of, unusable_kind
 
 HEADER = "header"  # as the name of the patient's column: every patient is taken from the files' headers
 _LIKELY = {  # names that other tables give to the columns, without case, blanks and punctuation
@@ -90,7 +90,8 @@ class Folder(MammogramBuilder):
                 f"data.folder.patient={HEADER}"
             )
         kept = _kept(file, table, split, keep_split)
-        films = _Pictures(source, table.encoding)
+        written = {row.values.get(columns["path"], "") for row in table.rows}
+        films = _Pictures(source, table.encoding, written)
         found = [_source(row, columns, file, films) for row in table.rows]
         inside = {source.file for source, keep in zip(found, kept) if keep}
         found = [
@@ -123,6 +124,8 @@ def _source(row: Row, columns: dict[str, str], table: Path, pictures: "_Pictures
     for what, word, value in (("laterality", values["laterality"], side), ("view", values["view"], view)):
         if word and not value:
             warnings.append(f"{what} {printable(word)[:40]!r} in the table is not understood")
+    if kind := unusable_kind(values["view"]):
+        warnings.append(f"the table's view says {kind}; kept as a whole mammogram")
     if values["path"]:
         name, missing = pictures.find(values["path"])
         if not missing and row.surplus:
@@ -152,17 +155,19 @@ def _view_of(text: str) -> str:
 
 
 class _Pictures:
-    """Finds the pictures that a table names, below a folder."""
+    """Finds the pictures that a table names, below a folder. written: all names in it."""
 
-    def __init__(self, root: Path, encoding: str):
+    def __init__(self, root: Path, encoding: str, written: Iterable[str]):
         self.root, self._encoding = root, encoding
+        self._written = {plain(stem(name.replace("\\", "/"))) for name in written}
         self._real = functools.cache(os.path.realpath)
 
     def find(self, written: str) -> tuple[str, str]:
         """(name below the folder, "") or (name, why there is no such file).
 
         The name is taken as written, in other Unicode forms, in other letters' case, or, for one without suffix as in
-        INbreast's table, as the only picture of that name or whose name goes on with `_`.
+        INbreast's table, as the only picture of that name or, where there is none, whose name goes on with `_` and is in no
+        other row.
         """
         name = posixpath.normpath(written.replace("\\", "/"))
         if posixpath.isabs(name):
@@ -177,7 +182,7 @@ class _Pictures:
             return name, "listed in the CSV, but it is a folder"
         fitting = self._names.get(name.casefold(), [])
         if not fitting and "/" not in name:
-            fitting = self._stems.get(plain(name), [])
+            fitting = self._stems.get(plain(name)) or self._beginnings.get(plain(name), [])
             for other in self._numbers.get(identity(name), []):
                 if other not in fitting:
                     told = f"{other} differs by leading zeros, which a spreadsheet may have taken"
@@ -210,8 +215,12 @@ class _Pictures:
 
     @functools.cached_property
     def _stems(self) -> dict[str, list[str]]:
-        keys = ((plain(stem(file)), file) for file in self.all)
-        return _grouped((key, file) for whole, file in keys for key in {whole, whole.partition("_")[0]})
+        return _grouped((plain(stem(file)), file) for file in self.all)
+
+    @functools.cached_property
+    def _beginnings(self) -> dict[str, list[str]]:
+        whole = ((name, files) for name, files in self._stems.items() if name not in self._written)
+        return _grouped((name.partition("_")[0], file) for name, files in whole for file in files)
 
     @functools.cached_property
     def _numbers(self) -> dict[str, list[str]]:

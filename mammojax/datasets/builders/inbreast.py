@@ -18,7 +18,7 @@ from mammojax.settings.tree import Folder as FolderColumns
 
 # 20586908_6c613a14b80a8591_MG_R_CC_ANON: the image, the patient, side and view
 _NAME = re.compile(r"(\d{8})_([0-9a-f]{16})_MG_([LR])_(CC|ML|MLO|FB)", re.IGNORECASE)
-_NUMBER = re.compile(r"(\d{8})(?:\.0*)?")  # of an image; Excel makes a decimal of it
+_NUMBER = re.compile(r"(\d{8})(?:\.0*|,0)?")  # of an image; Excel makes a decimal of it
 _POINT = re.compile(r"\(\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*\)")
 _SPACING = (0.07, 0.07)  # mm, of the originals
 _LEAST_RADIUS = 5.0  # pixels; single calcifications are marked by one point

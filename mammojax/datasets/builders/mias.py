@@ -53,6 +53,15 @@ def _info(source: Path) -> Path | None:
     return source / nearest[0] if len(nearest) == 1 else None
 
 
+def _pictures(folder: Path) -> dict[str, list[Path]]:
+    """The films in the folder of Info.txt and below it, by name; of several files of one name the nearest first."""
+    names = [name for name in files_below(folder) if re.search(r"(^|/)mdb[^/]*\.pgm$", name, re.IGNORECASE)]
+    pictures: dict[str, list[Path]] = {}
+    for name in sorted(names, key=lambda name: (name.count("/"), name)):
+        pictures.setdefault(Path(name).stem.lower(), []).append(folder / name)
+    return pictures
+
+
 class Mias(MammogramBuilder):
     """mini-MIAS: digitised films with the whole image's finding; research use only."""
 
@@ -75,18 +84,16 @@ class Mias(MammogramBuilder):
         """See `MammogramBuilder.find`. Images 2k-1 and 2k are the two breasts of patient k; laterality is not taken
         from the film number, since the films' mirrored lettering contradicts Info.txt."""
         archive = source / "all-mias.tar.gz"
-        if source.is_file() or archive.is_file():
-            source = opened(source if source.is_file() else archive, workspace, say=say, place=_wanted)
+        source = opened(archive if archive.is_file() else source, workspace, say=say, place=_wanted)
         info = _info(source)
-        found_here = info.parent.iterdir() if info else ()
-        pictures = {p.stem.lower(): p for p in sorted(found_here) if re.fullmatch(r"(?i)mdb.*\.pgm", p.name)}
+        pictures = _pictures(info.parent) if info else {}
         if info is None or not pictures:
             lacking = "Info.txt" if info is None else "mdb*.pgm"
             raise UserError(f"{source} is not mini-MIAS: {lacking} is absent; {Mias.HOW}")
         images = read_info(info.read_text(encoding="latin-1"))
         found = []
         for name in sorted({*images, *pictures}):
-            path = pictures.get(name, info.parent / f"{name}.pgm")
+            path, *others = pictures.get(name, [info.parent / f"{name}.pgm"])
             findings = images.get(name, [])
             patient = (int(re.sub(r"\D", "", name) or 0) + 1) // 2
             found.append(
@@ -106,4 +113,9 @@ class Mias(MammogramBuilder):
                     missing="" if path.is_file() else "listed in Info.txt, but the file is absent",
                 )
             )
+            for other in others:
+                file = other.relative_to(info.parent).as_posix()
+                found.append(
+                    Source(file, other, "", None, left_out="a film that is there nearer to Info.txt")
+                )
         return found

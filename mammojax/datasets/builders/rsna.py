@@ -53,9 +53,9 @@ def _sources(root: Path, row: Row, files: list[str]) -> list[Source]:
     values = row.values
     view = values["view"].upper()
     warnings = () if view in VIEWS else ("view: the table's is none that is known",)
-    if values.get("implant", "").partition(".")[0] == "1":
+    if plain(values.get("implant", "")) == "1":
         of = (
-            "the patient" if values.get("site_id") == "1" else "the breast"
+            "the patient" if plain(values.get("site_id", "")) == "1" else "the breast"
         )  # as the publishers say of site 1
         warnings += (f"breast implant of {of}, by the table",)
     site, machine = values.get("site_id", ""), values.get("machine_id", "")

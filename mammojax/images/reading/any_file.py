@@ -52,12 +52,18 @@ def read_mammogram(
 
 def is_image_file(path: Path) -> bool:
     """Whether a listing takes the file for a picture: by its suffix, or, where it has none, by a start as
-    DICOM.
+    DICOM. What may be one and cannot be looked at counts: the reading of it tells why it is rejected.
     """
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return path.is_file()
+    suffix = path.suffix.lower()
     # DICOM exports name files by UIDs, whose last number looks like a suffix
-    if (path.suffix and not path.suffix[1:].isdigit()) or not path.is_file():
+    if suffix and suffix not in IMAGE_SUFFIXES and not suffix[1:].isdigit():
         return False
-    with path.open("rb") as file:
-        return starts_as_dicom(file.read(132))
+    try:
+        if not path.is_file():
+            return False
+        if suffix in IMAGE_SUFFIXES:
+            return True
+        with path.open("rb") as file:
+            return starts_as_dicom(file.read(132))
+    except OSError:
+        return True

@@ -45,6 +45,7 @@ _PLUG_INS = {
     uid.HTJ2KLosslessRPCL: _OPENJPEG,
 }
 
+_ITEM = b"\xfe\xff\x00\xe0"  # what compressed pixels begin with (PS3.5 A.4)
 _KNOWN = (
     "MONOCHROME1",
     "MONOCHROME2",
@@ -173,6 +174,10 @@ def _check_pixel_module(header: Dataset, syntax: uid.UID, max_pixels: int) -> in
     if not encapsulated:
         expected, found = rows * columns * allocated // 8, len(header.PixelData)
         told = f"{found} bytes of pixels, {rows} x {columns} pixels of {allocated} bits declared"
+        if found != expected and header.PixelData.startswith(_ITEM):
+            raise Rejected(
+                "compressed pixels, and the file does not say how: TransferSyntaxUID is absent or wrong"
+            )
         if found < expected:
             raise Rejected(f"truncated: {told}")
         if header.PixelData[expected:].strip(b"\0"):

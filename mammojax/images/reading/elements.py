@@ -131,6 +131,8 @@ def _settle(header: Dataset, keyword: str, warnings: list[str]) -> None:
             usable = False
         if usable and "," in text:
             warnings.append(f"{keyword} has a decimal comma, which was read as a point")
+    elif usable and wanted == "CS" and value:
+        header[tag] = DataElement(tag, "CS", _plain(value))
     if not usable:
         if keyword in _NEEDED:
             raise Rejected(f"malformed header: {keyword} cannot be read")
@@ -146,6 +148,13 @@ def _value(header: Dataset, tag: int) -> tuple[Any, bool]:
         raise
     except Exception:
         return None, False
+
+
+def _plain(value: Any) -> Any:
+    """A code string, or several, in capitals and without blanks around it, which are no part of it (PS3.5 6.2)."""
+    if isinstance(value, MultiValue | list):
+        return [_plain(one) for one in value]
+    return value.strip("\0 \t\r\n").upper() if isinstance(value, str) else value
 
 
 def _are_numbers(value: Any) -> bool:

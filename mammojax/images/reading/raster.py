@@ -85,6 +85,7 @@ def raster_maximum(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
     """
     try:
         picture = _read(data, max_pixels, [])
+        check_values(int(values_present(picture.pixels).sum()))
     except Rejected:
         return 0
     return 0 if picture.bits else int(picture.pixels.max())

@@ -55,20 +55,22 @@ def _check(data: bytes, picture: Image.Image) -> None:
         raise Rejected(f"TIFF of compression {compression}; expected none, LZW, deflate or PackBits")
     planes = samples if _numbers(picture, 284, 1)[0] == 2 else 1
     bits = depth * samples // planes  # of a pixel within a strip
+    # as they lie in the file: the size that Pillow tells is that of the turned picture
+    height, width = _numbers(picture, 257)[0], _numbers(picture, 256)[0]
     if 324 in picture.tag_v2:
         rows, columns = _numbers(picture, 323)[0], _numbers(picture, 322)[0]
         parts, offsets, counts = "tiles", _numbers(picture, 324), _numbers(picture, 325)
         if not rows or not columns:
             raise Rejected("TIFF with empty tiles")
-        number = -(-picture.height // rows) * -(-picture.width // columns) * planes
+        number = -(-height // rows) * -(-width // columns) * planes
         line, last = -(-columns * bits // 8), rows
     else:
-        rows = min(_numbers(picture, 278, picture.height)[0], picture.height)
+        rows = min(_numbers(picture, 278, height)[0], height)
         parts, offsets, counts = "strips", _numbers(picture, 273), _numbers(picture, 279)
         if not rows:
             raise Rejected("TIFF with empty strips")
-        number = -(-picture.height // rows) * planes
-        line, last = -(-picture.width * bits // 8), (picture.height - 1) % rows + 1
+        number = -(-height // rows) * planes
+        line, last = -(-width * bits // 8), (height - 1) % rows + 1
     if not len(offsets) == len(counts) == number:
         raise Rejected(f"truncated: {len(offsets)} {parts} of {number} that the declared size needs")
     whole = line * rows  # the last strip may be written at full height, or at that of its rows

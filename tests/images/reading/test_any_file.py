@@ -1,5 +1,7 @@
 """The kind of a file is told by its content, and what is no mammogram is rejected with a clear reason."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,13 @@ def test_a_preamble_that_looks_like_a_tiff_is_still_dicom(dicom_file, stored):
     np.testing.assert_array_equal(read_mammogram(file, "x").pixels, stored)
 
 
-def test_a_listing_takes_suffixes_and_nameless_dicom_files(dicom_file, stored, tmp_path):
+def refused(*arguments):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_listing_takes_suffixes_and_nameless_dicom_files_and_what_may_be_one(
+    dicom_file, stored, tmp_path, monkeypatch
+):
     for name in ("a.DCM", "b.tiff", "c.pgm"):
         (tmp_path / name).write_bytes(b"anything")
     (tmp_path / "d").write_bytes(dicom_file(stored))
@@ -51,4 +59,6 @@ def test_a_listing_takes_suffixes_and_nameless_dicom_files(dicom_file, stored, t
     (tmp_path / "folder.png").mkdir()
     taken = sorted(p.name for p in tmp_path.iterdir() if is_image_file(p))
     assert taken == ["1.2.840.5", "a.DCM", "b.tiff", "c.pgm", "d"]
+    monkeypatch.setattr(Path, "open", refused)
+    assert is_image_file(tmp_path / "d") and not is_image_file(tmp_path / "e.csv")
     assert {".dcm", ".dicom", ".png", ".tif", ".tiff", ".pgm"} <= set(IMAGE_SUFFIXES)

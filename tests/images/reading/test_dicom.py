@@ -69,6 +69,15 @@ def test_lossless_compressed_files_are_exact(dicom_file, syntax, encode, bits):
     )
 
 
+def test_compressed_pixels_of_unknown_syntax_are_not_called_truncated(dicom_file, stored):
+    rle = dicom_file(stored, syntax=uid.RLELossless)
+    for wrong in (
+        rle[rle.index(b"\x08\x00\x16\x00") :],
+        rle.replace(b"1.2.840.10008.1.2.5\0", b"1.2.840.10008.1.2.1\0"),
+    ):
+        assert "TransferSyntaxUID is absent or wrong" in rejection(wrong)
+
+
 def test_a_file_without_preamble_is_read(dicom_file, stored):
     for syntax in (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian):
         mammogram = read_mammogram(dicom_file(stored, syntax=syntax, preamble=False), "no suffix")

@@ -193,3 +193,24 @@ def test_zeros_after_a_compressed_frame_are_no_truncation(dicom_file, stored, na
         pydicom.dcmwrite(out, header, enforce_file_format=True)
         file = out.getvalue()
     np.testing.assert_array_equal(read_dicom(file).pixels, stored)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, which writes what it would not
+@pytest.mark.parametrize("blanks", ["{} ", " {}", "\0{}", "{} \0", " {}\r\n"])
+def test_blanks_and_small_letters_are_no_part_of_a_code_string(dicom_file, stored, blanks):
+    """PS3.5 6.2. A negative that is taken for a positive would be no error but wrong pixels."""
+    for elements in (
+        {"PhotometricInterpretation": "MONOCHROME1"},
+        {"PresentationIntentType": "FOR PROCESSING"},
+        {"WindowCenter": 2000, "WindowWidth": 3000, "VOILUTFunction": "SIGMOID"},
+        {"ImageLaterality": "R", "ViewPosition": "MLO"},
+    ):
+        plain, odd = (
+            read_dicom(
+                dicom_file(stored, **{k: change(v) if isinstance(v, str) else v for k, v in elements.items()})
+            )
+            for change in (str, lambda text: blanks.format(text.lower()))
+        )
+        np.testing.assert_array_equal(odd.pixels, plain.pixels)
+        assert (odd.rules, odd.warnings) == (plain.rules, plain.warnings)
+        assert (odd.laterality, odd.view) == (plain.laterality, plain.view)

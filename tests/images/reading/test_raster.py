@@ -50,6 +50,8 @@ def test_the_maximum_of_a_data_set_is_asked_of_the_files_that_state_no_depth():
         png((pixels >> 4).astype(np.uint8)),
         b"P5 %d %d 4095\n" % pixels.shape[::-1] + pixels.astype(">u2").tobytes(),
         png(pixels)[:-30],
+        png(np.where(pixels > 500, 65535, 0).astype(np.uint16)),  # a mask, which is no mammogram
+        png(np.full_like(pixels, 65535)),
         b"text",
         b"",
     ):

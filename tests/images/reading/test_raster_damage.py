@@ -135,6 +135,8 @@ def test_tiffs_of_several_strips_are_read_and_a_strip_that_is_absent_is_missed(c
     data = saved(smooth, format="TIFF", compression=compression)
     np.testing.assert_array_equal(read_mammogram(data, "x", depth=12).pixels, smooth)
     assert "strips" in rejection(with_tag(data, 257, 400), depth=12)
+    on_its_side = saved(smooth, format="TIFF", compression=compression, tiffinfo={274: 6})
+    np.testing.assert_array_equal(read_mammogram(on_its_side, "x", depth=12).pixels, np.rot90(smooth, -1))
 
 
 def test_one_flipped_bit_in_a_deflate_tiff_is_found():
