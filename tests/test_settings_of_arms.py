@@ -15,7 +15,7 @@ from mammojax.settings import (
     with_overrides,
 )
 from mammojax.settings.check import element, is_tuple
-from mammojax.settings.rules import CONFLICTS, COUNTS
+from mammojax.settings.rules import CONFLICTS, COUNTS, OF_BATCHES
 
 
 def test_an_arm_carries_settings_of_its_own():
@@ -97,10 +97,16 @@ def changed(leaf):
     }[kind](leaf.default)
 
 
-def check(settings, *, finetuned=()):
-    """As an experiment does, with arms that set nothing but what is written with them; all but the SVM are trained."""
+def check(settings, *, finetuned=(), takes=None):
+    """As an experiment does, with arms that set nothing but what is written with them; all but the SVM are trained, by
+    objectives that take the fields `takes`, None for all."""
     arms = {text: chosen_arm(settings, text).settings for text in settings.crossval.arms}
-    check_arms(settings, arms, trained=[text for text in arms if "svm" not in text], finetuned=finetuned)
+    takes = (
+        [path.removeprefix("loss.") for path in FLAGS if path.startswith("loss.")] if takes is None else takes
+    )
+    check_arms(
+        settings, arms, trained={text: takes for text in arms if "svm" not in text}, finetuned=finetuned
+    )
 
 
 @pytest.mark.parametrize("rule", COUNTS, ids=lambda rule: rule.fields)
@@ -134,6 +140,70 @@ def test_a_field_of_one_arm_that_has_no_effect_there_is_a_mistake():
                 Settings(), {"crossval.arms": "auc:loss.policy=fifo,loss.capacity=8,auc:loss.capacity=9"}
             )
         )
+
+
+# what else an arm has to say for a field to count
+NEEDS = {"loss.capacity": "loss.policy=fifo,", "loss.two_pass_batches": "loss.pairs=two_pass,"}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FLAGS if path.startswith("loss.") and path != "loss.weights"]
+)
+def test_a_field_of_the_loss_that_no_arm_takes_is_a_mistake_and_so_is_one_that_its_arm_does_not_take(path):
+    needs = NEEDS.get(path, "")
+    arm = f"auc:{needs}{path}={changed(FLAGS[path])}"
+    with pytest.raises(
+        UserError, match="in the arm auc:.*, config.loss.*, which has no effect: its loss takes weights;"
+    ):
+        check(with_overrides(Settings(), {"crossval.arms": arm}), takes=())
+    check(with_overrides(Settings(), {"crossval.arms": arm}))
+    if not needs:
+        with pytest.raises(
+            UserError, match=f"config.{path} is .* no effect on any arm .bce: its loss takes weights"
+        ):
+            check(with_overrides(Settings(), {"crossval.arms": "bce", path: changed(FLAGS[path])}), takes=())
+    # what an arm is told that is the default too: it was meant
+    with pytest.raises(UserError, match="in the arm auc:loss.max_fpr=0.1, "):
+        check(with_overrides(Settings(), {"crossval.arms": "auc:loss.max_fpr=0.1"}), takes=("margin",))
+
+
+@pytest.mark.parametrize("path", OF_BATCHES)
+def test_what_batches_are_told_is_a_mistake_where_every_step_has_all_samples(path):
+    needs = NEEDS.get(path, "")
+    own = f"{needs}{path}={changed(FLAGS[path])}"
+    with pytest.raises(UserError, match="every step has all samples, by config.training.batch=0"):
+        check(with_overrides(Settings(), {"crossval.arms": f"auc:training.batch=0,{own}"}))
+    if not needs:
+        everywhere = with_overrides(Settings(), {path: changed(FLAGS[path]), "training.batch": 0})
+        with pytest.raises(UserError, match=f"config.{path} is .* no effect on any arm"):
+            check(everywhere)
+        check(with_overrides(everywhere, {"crossval.arms": "bce,auc:training.batch=8"}))
+
+
+@pytest.mark.parametrize("alone, larger", [
+    ("finetune.batch=1,loss.pairs=batch", "finetune.microbatches=2"),
+    ("training.batch=1,loss.pairs=two_pass,loss.two_pass_batches=1", "loss.two_pass_batches=0"),
+])  # fmt: skip
+def test_steps_of_one_sample_that_nothing_stands_beside_are_a_mistake_of_an_arm_of_pairs(alone, larger):
+    def arms(own):
+        return with_overrides(Settings(), {"crossval.arms": f"auc:{own}", "finetune.epochs": 1})
+
+    for own in (alone, f"{alone},{larger}"):
+        name = f"auc:{own}"
+        if own == alone:
+            with pytest.raises(UserError, match="one sample a step makes no pair"):
+                check(arms(own), finetuned=[name])
+        else:
+            check(arms(own), finetuned=[name])
+
+
+def test_stage_two_is_not_set_for_arms_that_have_none_and_batches_of_one_hold_no_share():
+    for flags in ({"finetune.epochs": 4}, {"crossval.arms": "bce,auc:finetune.frozen=2"}):
+        with pytest.raises(UserError, match="config.finetune.*no effect.*: it is not fine-tuned"):
+            check(with_overrides(Settings(), flags))
+    check(with_overrides(Settings(), {"finetune.epochs": 4}), finetuned=["auc"])
+    with pytest.raises(UserError, match="batches of one sample hold one class alone"):
+        check(with_overrides(Settings(), {"training.positives": 0.25, "training.batch": 1}))
 
 
 @pytest.mark.parametrize("rule", CONFLICTS, ids=lambda rule: f"{rule.first} {rule.second}")

@@ -256,7 +256,7 @@ class Experiment:
             self._samples.labels,
             build=build,
             objective=OBJECTIVES[arm.objective](
-                **_pair(settings), stratified=settings.training.positives > 0
+                **vars(settings.loss), stratified=settings.training.positives > 0
             ),
             training=settings.training,
             weights=functools.partial(self._weights, settings.loss.weights),
@@ -307,7 +307,7 @@ class Experiment:
                 self._map_learner(base_arm(arm), parts, self._mesh_of(arm, parts)),
                 network=network,
                 plans=record_plans(self._records, network, **inputs.reading(settings)),
-                objective=OBJECTIVES[arm.objective](**_pair(settings)),
+                objective=OBJECTIVES[arm.objective](**vars(settings.loss)),
                 training=settings.training,
                 finetune=settings.finetune,
                 augmentation=inputs.augmentation(settings),
@@ -332,19 +332,9 @@ class Experiment:
         return learn, {"representations": self._representations(settings).key}
 
 
-PAIR_LOSS = (
-    "pairs", "policy", "capacity", "surrogate", "implementation", "margin", "temperature", "correct_drift", "max_fpr",
-    "min_tpr", "softness", "inner_rate",
-)  # fmt: skip
-
-
-def _pair(settings: Settings) -> dict:
-    return {name: getattr(settings.loss, name) for name in PAIR_LOSS}
-
-
 def _is_contrasted(settings: Settings) -> bool:
     return settings.model.contrast in ("channels", "both")
 
 
 def _two_pass(arm: Arm) -> bool:
-    return "auc" in arm.objective and arm.settings.loss.pairs == "two_pass"
+    return "pairs" in OBJECTIVES[arm.objective].takes and arm.settings.loss.pairs == "two_pass"

@@ -29,6 +29,7 @@ from mammojax.runs.environment import record_settings
 from mammojax.runs.share import Piece, shared
 from mammojax.settings import Settings, check_arms, check_names, further_sets, notes, to_mapping
 from mammojax.settings.read import own_settings
+from mammojax.training.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
     check_arms(
         settings,
         {arm.name: arm.settings for arm in arms},
-        trained=[arm.name for arm in arms if arm.stage != "svm"],
+        trained={arm.name: OBJECTIVES[arm.objective].takes for arm in arms if arm.stage != "svm"},
         finetuned=[arm.name for arm in arms if arm.is_finetuned],
     )
     for one in further_sets(settings):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mammojax.errors import UserError
 from mammojax.evaluation.metrics import auc
 from mammojax.experiment.split import Split
 from mammojax.representations.bags import Bags
@@ -94,7 +95,7 @@ class MapLearner:
         the order and the reservoir; equal for arms that are compared."""
         everything = self._training.batch == 0 or self._training.batch >= len(parts.train)
         if everything and self._maps is not None and self._bags.copies == 1:
-            return self._at_once(parts, folder, seed)
+            return self._at_once(parts, folder, seed, name)
         return self._in_batches(parts, folder, seed, name)
 
     def inner_model(self, parts: Split, k: int, folder: Path, *, seed: int, epoch: int, name: str):
@@ -114,7 +115,7 @@ class MapLearner:
         names = ("learning_rate", "schedule", "warmup", "clip", "decay", "regularisation", "average")
         return Optimizer(steps=steps, **{name: getattr(t, name) for name in names})
 
-    def _at_once(self, parts: Split, folder: Path, seed: int) -> Learned:
+    def _at_once(self, parts: Split, folder: Path, seed: int, name: str) -> Learned:
         """All inner networks and the final one together, every step on the whole training set."""
         jobs = [*parts.inner, (parts.train, parts.held_out)]
         members = np.zeros((len(jobs), len(self._labels)), bool)
@@ -134,6 +135,12 @@ class MapLearner:
             weights=None if weights[0] is None else np.stack(weights),
         )
         epochs = [int(epoch) for epoch in found.epochs]
+        wrong = ~(np.isfinite(found.loss) & np.isfinite(np.where(members, found.scores, 0)).all(-1)).all(-1)
+        if wrong.any():
+            raise UserError(
+                f"the loss or a score is not finite by epoch {epochs[int(np.argmax(wrong))]} of {name}; "
+                "lower training.learning_rate or look at the data"
+            )
 
         def curve(k):
             chosen = jobs[k][1]
@@ -180,7 +187,7 @@ class MapLearner:
     def _fit(self, fitted, watched, folder: Path, seed: int, epochs: int, name: str, keep: int | None = None):
         t, labels = self._training, self._labels
         batch = min(t.batch or len(fitted), len(fitted))
-        group = self._group if self._maps is None or self._group != 1 else 1
+        group = self._group
         steps = feeding.steps_per_epoch(len(fitted), batch=batch, group=group)
         drawing = feeding.Drawing(batch, t.positives, self.weights(fitted))
         optimizer = self._optimizer(steps * t.epochs)

@@ -9,7 +9,7 @@ from jax import lax
 
 
 class Scored(NamedTuple):
-    """scores: float[n], float32 or float64, zero where masked. positive, negative: float[n], what each sample weighs
+    """scores: float[n], float32 or float64, zero where masked or of weight zero. positive, negative: float[n], what each sample weighs
     in its class, zero in the other one. sound: float[], 1, or NaN where a label or a weight is none: a factor of the
     loss; the scores have it already."""
 
@@ -33,7 +33,7 @@ def scored(
     axis_name. So it is for a weight that is negative, infinite or NaN. What is masked may hold anything.
     """
     given = labels, where
-    scores, labels = jnp.asarray(scores), _numbers(labels)
+    scores, labels = jnp.asarray(scores), numbers(labels)
     if scores.ndim != 1:
         raise ValueError(
             f"scores must be one-dimensional, got {_shape(scores)}; "
@@ -65,11 +65,11 @@ def scored(
     else:
         weights = lax.stop_gradient(jnp.asarray(weights).astype(scores.dtype))
         wrong |= ~((weights >= 0) & (weights < jnp.inf))
-    wrong &= where
+    wrong, counted = wrong & where, where & (weights != 0)
     weights = jnp.where(where & ~wrong, weights, 0)
     sound = nan_where(wrong, scores.dtype, axis_name)
     return Scored(
-        jnp.where(where, scores * sound, 0),  # a factor, so that every gradient becomes NaN
+        jnp.where(counted, scores * sound, 0),  # a factor, so that every gradient becomes NaN
         positive=jnp.where(labels == 1, weights, 0),
         negative=jnp.where(labels == 0, weights, 0),
         sound=sound,
@@ -127,7 +127,7 @@ def check_labels(labels: jax.Array, where: jax.Array | None) -> None:
         )
 
 
-def _numbers(labels):
+def numbers(labels):
     """As an array that may be compared with numbers, whatever JAX is told of promotion."""
     labels = jnp.asarray(labels)
     return labels.astype(jnp.int32) if labels.dtype == bool else labels

@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from mammojax.losses import fast, materialized, platforms, tiled
 from mammojax.losses.groups import within_groups
-from mammojax.losses.inputs import constant, nan_where, relative, scored
+from mammojax.losses.inputs import constant, is_known, nan_where, relative, scored
 from mammojax.losses.pair_sum import pair_sum
 from mammojax.losses.partial import hardest
 from mammojax.losses.sharded import place_of, spread
@@ -80,6 +81,7 @@ def pairwise_auc_loss(
     if groups is not None or exclude is not None:
         if axis_name is not None or sharding is not None:
             raise ValueError("groups and exclude see one device; leave out axis_name and sharding")
+        groups, exclude = (_ids(x, jnp.shape(scores)) for x in (groups, exclude))
     elif axis_name is None and (place := place_of(jnp.asarray(scores), sharding)) is not None:
         options = {"surrogate": surrogate, "implementation": implementation, "reduction": reduction, "margin": margin,
                    "temperature": temperature, "max_fpr": max_fpr, "min_tpr": min_tpr}  # fmt: skip
@@ -118,13 +120,21 @@ def pairwise_auc_loss(
     return total / jnp.where(pairs > 0, pairs, 1)
 
 
+def _ids(ids, shape):
+    """Ids as an array; those that JAX would cut to 32 bits, and so make equal, by their rank. None stays None."""
+    if ids is None:
+        return None
+    if np.shape(ids) != shape:
+        raise ValueError(
+            f"scores and group ids differ in shape: {shape} and {np.shape(ids)}; pass one per score"
+        )
+    if is_known(ids) and np.asarray(ids).dtype != jax.dtypes.canonicalize_dtype(np.asarray(ids).dtype):
+        ids = np.unique(ids, return_inverse=True, equal_nan=False)[1]
+    return jnp.asarray(ids)
+
+
 def _within(scores, positive, negative, ids, *, surrogate, margin, temperature):
     """Value and number of the pairs of equal ids; NaN for scores that are none."""
-    ids = jnp.asarray(ids)
-    if ids.shape != scores.shape:
-        raise ValueError(
-            f"scores and group ids differ in shape: {scores.shape} and {ids.shape}; pass one per score"
-        )
     counted = positive + negative > 0
     finite = nan_where(~jnp.isfinite(scores) & counted, scores.dtype)
     total, pairs = within_groups(
@@ -228,7 +238,6 @@ def fast_path(
 
 def _both(groups, exclude):
     """int32[n]: ids that are equal where both are."""
-    groups, exclude = jnp.asarray(groups), jnp.asarray(exclude)
     a, b, order = lax.sort((groups, exclude, jnp.arange(groups.shape[0], dtype=jnp.int32)), num_keys=2)
     new = (a[1:] != a[:-1]) | (b[1:] != b[:-1])
     number = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), new]), dtype=jnp.int32)

@@ -1,11 +1,10 @@
 """Several labels at once: one AUC loss for each column, in one program."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from mammojax.losses.inputs import check_labels
+from mammojax.losses.inputs import check_labels, numbers
 from mammojax.losses.pairwise import pairwise_auc_loss
 
 
@@ -58,8 +57,11 @@ def multilabel_auc_loss(
     counted = jnp.ones(jnp.shape(scores), bool) if where is None else jnp.asarray(where).astype(bool)
     if weights is not None:
         counted &= jnp.asarray(weights) > 0
-    both = functools.reduce(jnp.logical_and, (jnp.any(counted & (labels == c), axis=0) for c in (0, 1)))
-    share = both.astype(losses.dtype)
+    labels = numbers(labels)
+    both = jnp.stack([jnp.any(counted & (labels == c), axis=0) for c in (0, 1)]).astype(losses.dtype)
+    if options.get("axis_name") is not None:  # of any device
+        both = lax.pmax(both, options["axis_name"])
+    share = both[0] * both[1]
     if label_weights is not None:
         share *= jnp.asarray(label_weights).astype(losses.dtype)
     total = jnp.sum(share)

@@ -44,24 +44,31 @@ def soft_partial_auc_loss(
     scores = jnp.where(finite, scores, 0)
     defined = jnp.any(positive > 0) & jnp.any(negative > 0)
     costs = pair.value(scores[None, :] - scores[:, None])
-    losses = _soft_mean(costs, negative[None, :], softness)
+    losses = soft_mean(costs, negative[None, :], softness)
     if positive_softness is None:
         loss = jnp.sum(positive * losses) / jnp.where(defined, jnp.sum(positive), 1)
     else:
-        loss = _soft_mean(losses, positive, _above_zero("positive_softness", positive_softness))
+        loss = soft_mean(losses, positive, _above_zero("positive_softness", positive_softness))
     return jnp.where(defined, loss, 0) * sound
 
 
-def _soft_mean(costs, weights, softness):
-    """softness * log of the weighted mean of exp(costs / softness) along the last axis; 0 where nothing weighs."""
-    highest = jnp.max(jnp.where(weights > 0, costs, -jnp.inf), axis=-1, keepdims=True, initial=-jnp.inf)
+def soft_mean(values: jax.Array, weights: jax.Array, softness: float) -> jax.Array:
+    """float[...]: softness * log of the weighted mean of exp(values / softness) along the last axis; 0 where nothing weighs.
+
+    From the largest value, for a small softness, to the weighted mean, for a large one, and accurate in both: exponentials
+    that are all near one are summed by what they are less. weights: float[..., n], at least zero.
+    """
+    highest = jnp.max(jnp.where(weights > 0, values, -jnp.inf), axis=-1, keepdims=True, initial=-jnp.inf)
     highest = jax.lax.stop_gradient(jnp.where(jnp.isfinite(highest), highest, 0))
     # the double where: what weighs nothing must not overflow in the derivative either
-    below = jnp.where(weights > 0, costs - highest, 0) / softness
-    total = jnp.sum(weights * jnp.exp(below), axis=-1)
-    some = total > 0
-    mean = jnp.where(some, total, 1) / jnp.where(some, jnp.sum(weights, axis=-1), 1)
-    return jnp.where(some, softness * jnp.log(mean) + highest[..., 0], 0)
+    below = jnp.where(weights > 0, values - highest, 0) / softness
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    share = weights / jnp.where(total > 0, total, 1)
+    less = jnp.sum(share * jnp.expm1(below), axis=-1)
+    near = less > -0.5
+    mean = jnp.where(near, 1, jnp.sum(share * jnp.exp(below), axis=-1))
+    logarithm = jnp.where(near, jnp.log1p(jnp.where(near, less, 0)), jnp.log(mean))
+    return softness * logarithm + highest[..., 0]
 
 
 def _above_zero(name, value):

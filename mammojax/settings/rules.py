@@ -71,6 +71,11 @@ CONFLICTS = (
     Conflict("training.batch", (1,), "loss.pairs", ("batch",), "one sample makes no pair"),
 )
 
+# fields that choose and pair the samples of a batch: nothing to them where every step has all samples
+OF_BATCHES = (
+    "training.positives", "loss.pairs", "loss.policy", "loss.capacity", "loss.correct_drift", "loss.two_pass_batches",
+)  # fmt: skip
+
 
 def check_rules(settings: Settings) -> Settings:
     """The settings, if the run has a folder of its own machine and the rows of the table are told apart. Raises UserError.
@@ -102,16 +107,30 @@ def check_rules(settings: Settings) -> Settings:
 
 
 def check_arms(
-    settings: Settings, arms: Mapping[str, Settings], *, trained: Collection[str], finetuned: Collection[str]
+    settings: Settings,
+    arms: Mapping[str, Settings],
+    *,
+    trained: Mapping[str, Collection[str]],
+    finetuned: Collection[str],
 ) -> None:
     """UserError for fields that rule each other out in an arm, or that have no effect in any.
 
-    arms: the settings of each arm of the table with its own in place, by its name as it is written; trained: those that
-    train a classifier; finetuned: those of stage two.
+    arms: the settings of each arm of the table with its own in place, by its name as it is written. trained: those that train
+    a classifier, each with the fields of `loss` that its objective takes. finetuned: those of stage two.
     """
     for name, tree in arms.items():
         for complaint in conflicts(tree) if name in trained else ():
             raise UserError(f"the arm {name} cannot be trained: {complaint}")
+        if name in trained and tree.training.positives and tree.training.batch == 1:
+            raise UserError(
+                f"the arm {name} cannot be trained: config.training.positives is {tree.training.positives}, and batches of one "
+                "sample hold one class alone; give --config.training.batch=16"
+            )
+        if name in trained and "policy" in trained[name] and _is_alone(tree, name in finetuned):
+            raise UserError(
+                f"the arm {name} cannot be trained: one sample a step makes no pair, and config.loss.pairs="
+                f"{tree.loss.pairs} stores no scores; give larger batches, or config.loss.pairs=buffer"
+            )
         if name in finetuned and tree.finetune.epochs < 1:
             raise UserError(
                 f"config.finetune.epochs is 0, and the arm {name} is fine-tuned; give --config.finetune.epochs=1 or "
@@ -137,15 +156,46 @@ def check_arms(
         for path, complaint in idle(tree, [tree]).items() if name in trained else ():
             if path in own:
                 raise UserError(f"in the arm {name}, {complaint}")
-    if settings.training.positives and all(
-        arms[name].training.batch == 0 for name in arms if name in trained
-    ):
-        raise UserError(
-            f"config.training.positives is {settings.training.positives}, and every arm trains on all samples at once; "
-            "give config.training.batch=16, or leave config.training.positives at 0"
-        )
+        for path in own if name in trained else ():
+            if reason := unread(tree, path, trained[name], finetuned=name in finetuned):
+                raise UserError(
+                    f"in the arm {name}, config.{path} is {_typed(value_of(tree, path))}, which has no effect: {reason}; "
+                    "leave it out"
+                )
     for complaint in idle(settings, [arms[name] for name in arms if name in trained] or [settings]).values():
         raise UserError(complaint)
+    for path, leaf in leaves().items():
+        value = value_of(settings, path)
+        reasons = {
+            name: unread(arms[name], path, takes, finetuned=name in finetuned)
+            for name, takes in trained.items()
+        }
+        if value != leaf.default and reasons and all(reasons.values()):
+            name, reason = next(iter(reasons.items()))
+            raise UserError(
+                f"config.{path} is {_typed(value)}, which has no effect on any arm ({name}: {reason}); leave it at "
+                f"{_typed(leaf.default)}"
+            )
+
+
+def _is_alone(tree: Settings, finetuned: bool) -> bool:
+    """Whether a step of an arm's training pairs the scores of one sample at most, with none beside it."""
+    batches = tree.loss.two_pass_batches if tree.loss.pairs == "two_pass" else 1
+    steps = [(tree.training.batch, batches)] + [(tree.finetune.batch, tree.finetune.microbatches)] * finetuned
+    return tree.loss.pairs != "buffer" and (1, 1) in steps
+
+
+def unread(tree: Settings, path: str, takes: Collection[str], *, finetuned: bool) -> str:
+    """Why an arm's training does not read a field, "" if it may. takes: the fields of `loss` that its objective takes."""
+    section, _, name = path.rpartition(".")
+    known = {"weights", *takes} | ({"two_pass_batches"} if "pairs" in takes else set())
+    if section == "loss" and name not in known:
+        return f"its loss takes {', '.join(sorted(known))}"
+    if section == "finetune" and not finetuned:
+        return "it is not fine-tuned, as arms that end in _finetuned are"
+    if path in OF_BATCHES and tree.training.batch == 0:
+        return "every step has all samples, by config.training.batch=0"
+    return ""
 
 
 def idle(settings: Settings, trees: Sequence[Settings]) -> dict[str, str]:

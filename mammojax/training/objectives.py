@@ -294,22 +294,46 @@ def _on_one_device(what: str, axis_name: str | None) -> None:
         raise UserError(f"{what} is computed on one device; give config.mesh.data=1")
 
 
-def _pair(options: dict) -> Auc:
-    return Auc(
-        **{field.name: options[field.name] for field in dataclasses.fields(Auc) if field.name in options}
-    )
+PAIR = ("surrogate", "implementation", "margin", "temperature")
+STORED = ("pairs", "policy", "capacity", "correct_drift")
 
 
-# of the options of the loss, of which each takes its own
-OBJECTIVES: dict[str, Callable[..., Objective]] = {
-    "logistic": lambda **options: Logistic(),
-    "weighted_logistic": lambda **options: WeightedLogistic(),
-    "auc": lambda **options: _pair(options),
-    "auc_and_logistic": lambda **options: Mixed(_pair(options)),
-    "compositional_auc": lambda **options: Compositional(_pair(options), options["inner_rate"]),
-    "partial_auc": lambda **options: PartialAuc(options["max_fpr"], options["min_tpr"], _pair(options)),
-    "soft_partial_auc": lambda **options: SoftPartialAuc(options["softness"], _pair(options)),
-    "soft_two_way_auc": lambda **options: SoftPartialAuc(options["softness"], _pair(options), two_way=True),
-    "aucm": lambda **options: Aucm(options["margin"], correct_drift=options["correct_drift"]),
-    "average_precision": lambda **options: AveragePrecision(options["temperature"]),
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """An objective by its name: make(**options) of the options of the loss that it `takes`, and of no others; `stratified`
+    comes with those of stored scores."""
+
+    make: Callable[..., Objective]
+    takes: tuple[str, ...] = ()
+
+    def __call__(self, **options) -> Objective:
+        known = (*self.takes, "stratified") if "policy" in self.takes else self.takes
+        return self.make(**{name: options[name] for name in known if name in options})
+
+
+OBJECTIVES: dict[str, Line] = {
+    "logistic": Line(Logistic),
+    "weighted_logistic": Line(WeightedLogistic),
+    "auc": Line(Auc, (*PAIR, *STORED)),
+    "auc_and_logistic": Line(lambda **pair: Mixed(Auc(**pair)), (*PAIR, *STORED)),
+    "compositional_auc": Line(
+        lambda inner_rate, **pair: Compositional(Auc(**pair), inner_rate), (*PAIR, *STORED, "inner_rate")
+    ),
+    "partial_auc": Line(
+        lambda max_fpr, min_tpr, **pair: PartialAuc(max_fpr, min_tpr, Auc(**pair)),
+        (*PAIR, "pairs", "max_fpr", "min_tpr"),
+    ),
+    "soft_partial_auc": Line(
+        lambda softness, **pair: SoftPartialAuc(softness, Auc(**pair)),
+        ("surrogate", "margin", "temperature", "pairs", "softness"),
+    ),
+    "soft_two_way_auc": Line(
+        lambda softness, **pair: SoftPartialAuc(softness, Auc(**pair), two_way=True),
+        ("surrogate", "margin", "temperature", "pairs", "softness"),
+    ),
+    "aucm": Line(
+        lambda margin, correct_drift, pairs: Aucm(margin, correct_drift=correct_drift),
+        ("margin", "correct_drift", "pairs"),
+    ),
+    "average_precision": Line(AveragePrecision, ("temperature",)),
 }

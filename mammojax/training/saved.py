@@ -22,7 +22,7 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """(arrays, facts) of `save_arrays`; UserError if the file is no such model or holds values that are not finite."""
+    """(arrays, facts) of `save_arrays`; UserError if the file is no such model or holds NaN."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -29,7 +29,7 @@ from mammojax.settings import Settings, from_mapping, with_overrides
         ),
         ({"crossval.arms": ("bce", "bce:loss.surrogate=hinge")}, "in the arm bce:loss.surrogate=hinge, config.loss.surrogate has no"),
         ({"crossval.arms": ("resize224_svm:training.epochs=2",)}, "config.training.epochs has no effect"),
-        ({"crossval.arms": ("auc:finetune.epochs=2",)}, "config.finetune.epochs has no effect"),
+        ({"crossval.arms": ("auc:finetune.epochs=2",)}, "config.finetune.epochs is 2, which has no effect"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_said(changes, says):

@@ -5,6 +5,7 @@ import pytest
 
 from mammojax import settings
 from mammojax.datasets.samples import Samples
+from mammojax.errors import UserError
 from mammojax.evaluation.metrics import auc
 from mammojax.experiment.maps import MapLearner, chosen_epoch
 from mammojax.experiment.split import splits
@@ -33,7 +34,7 @@ def test_the_mean_curve_is_told():
     assert mean == {1: 0.5, 2: pytest.approx(0.8)}
 
 
-def learned(films, labels, folder, *, batch=0, epochs=10):
+def learned(films, labels, folder, *, batch=0, epochs=10, rate=0.1, regularisation=0.0):
     n = len(labels)
     flat = films.maps.values.reshape(-1, films.maps.channels)
     members = tuple(np.asarray([i]) for i in range(n))
@@ -41,10 +42,9 @@ def learned(films, labels, folder, *, batch=0, epochs=10):
     parts = splits(
         Samples(tuple(map(str, range(n))), members, labels, films.patients), folds=2, inner=2, seed=0
     )[0]
-    training = settings.Settings().training
     training = settings.with_overrides(settings.Settings(), {
-        "training.batch": batch, "training.epochs": epochs, "training.learning_rate": 0.1, "training.select": "last",
-        "training.regularisation": 0.0, "training.evaluate_every": 5,
+        "training.batch": batch, "training.epochs": epochs, "training.learning_rate": rate, "training.select": "last",
+        "training.regularisation": regularisation, "training.evaluate_every": 5,
     }).training  # fmt: skip
 
     def build(seed):
@@ -65,6 +65,11 @@ def test_a_lesion_is_learned_and_told_on_films_that_were_held_out(films, tmp_pat
     assert auc(found.out_of_fold, films.labels[parts.train]) > 0.9
     assert sorted(found.inner_auc) == [5, 10]
     assert (tmp_path / "metrics.jsonl").read_text().count("held_out_auc") == 2
+
+
+def test_whole_sets_whose_loss_is_no_number_are_said_in_one_line(films, tmp_path):
+    with pytest.raises(UserError, match="the loss or a score is not finite by epoch 10 of bce; lower"):
+        learned(films, films.labels, tmp_path, rate=100.0, regularisation=1000.0)
 
 
 def test_with_labels_exchanged_among_patients_nothing_is_told(films, tmp_path):

@@ -29,7 +29,7 @@ from mammojax.report.collect import collect
 from mammojax.report.summary import summarise
 from mammojax.report.table import table_markdown
 from mammojax.settings import Settings, with_overrides
-from mammojax.training.objectives import OBJECTIVES, Logistic
+from mammojax.training.objectives import OBJECTIVES, Line, Logistic
 
 FILMS = 16
 
@@ -128,7 +128,7 @@ def added(monkeypatch):
         (BACKBONES, "steps", "steps"),
         (sys.modules, "brightest", brightest()),
         (CLASSIFIERS, "brightest", "brightest"),
-        (OBJECTIVES, "squares", lambda **pair: Squares()),
+        (OBJECTIVES, "squares", Line(Squares)),
         (SURROGATES, "exponential", exponential),
         (METRICS, "positives", Metric("Share of positives", lambda p, n: p[-1] / (p[-1] + n[-1]))),
         (ARMS, "brightest_squares", Arm("Brightest, squares", "#123456", "maps", "squares", settings=cells)),

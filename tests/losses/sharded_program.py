@@ -13,7 +13,14 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mammojax.losses import ScoreBuffers, auc, buffered_auc_loss, buffers, pairwise_auc_loss
+from mammojax.losses import (
+    ScoreBuffers,
+    auc,
+    buffered_auc_loss,
+    buffers,
+    multilabel_auc_loss,
+    pairwise_auc_loss,
+)
 
 MESH = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 SPREAD, SAME = P("data"), P()
@@ -105,6 +112,11 @@ def losses():
     out["Hessian product"] = apart(curved[1], curved[0])
     ties = np.round(scores * 3) / 3
     area = on_eight(lambda s, y: auc(s, y, axis_name="data"), (SPREAD, SPREAD))
+    first = (np.arange(len(scores)) < 5).astype(np.int32)  # positives on one device alone
+    columns = np.stack([scores, -scores], 1), np.stack([labels, first], 1)
+    several = functools.partial(multilabel_auc_loss, implementation="tiled")
+    mapped = on_eight(functools.partial(several, axis_name="data"), (SPREAD, SPREAD))
+    out["several labels"] = apart(jax.jit(mapped)(*columns), jax.jit(several)(*columns))
     out["auc"] = apart(jax.jit(area)(ties, labels), auc(ties, labels))
     return out
 

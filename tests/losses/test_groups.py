@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mammojax.losses import auc_losses, multilabel_auc_loss, pairwise_auc_loss
+from mammojax.losses.pairwise import _ids
 from tests.losses.float64 import PAIRS, all_pairs
 
 SIZE = 120
@@ -122,3 +123,30 @@ def test_few_large_groups_are_labels_with_masks():
 def test_labels_of_the_wrong_shape_are_an_error():
     with pytest.raises(ValueError, match=r"one shape \[n, k\], got \(3,\) and \(3,\)"):
         auc_losses(jnp.ones(3), jnp.ones(3))
+
+
+def test_ids_that_32_bits_do_not_hold_are_told_apart():
+    scores, labels, _, _, patients = sample()
+    for far in (patients.astype(np.int64) << 32, patients + 2.0**40, [int(i) << 40 for i in patients]):
+        ids = np.asarray(_ids(far, scores.shape))
+        assert np.array_equal(ids[:, None] == ids, patients[:, None] == patients)
+    loss = functools.partial(pairwise_auc_loss, scores, labels, implementation="materialized")
+    found, expected = (float(loss(exclude=ids)) for ids in (patients.astype(np.int64) << 32, patients))
+    assert found == expected
+    with pytest.raises(ValueError, match="scores and group ids differ in shape"):
+        loss(groups=patients, exclude=patients[:5])
+
+
+def test_the_mean_over_labels_is_that_of_all_devices():
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    scores, labels, _, _, _ = sample()
+    columns = np.stack([scores, -scores], 1), np.stack([labels, labels], 1)
+    loss = functools.partial(multilabel_auc_loss, surrogate="square", implementation="tiled")
+    spec = jax.sharding.PartitionSpec("data")
+    mapped = jax.shard_map(
+        functools.partial(loss, axis_name="data"),
+        mesh=mesh,
+        in_specs=spec,
+        out_specs=jax.sharding.PartitionSpec(),
+    )
+    assert float(jax.jit(mapped)(*columns)) == pytest.approx(float(loss(*columns)), rel=1e-6)

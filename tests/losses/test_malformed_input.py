@@ -12,12 +12,16 @@ from mammojax.losses import (
     ScoreBuffers,
     auc,
     aucm_loss,
+    aucm_saddle,
+    average_precision_loss,
     buffered_auc_loss,
     buffers,
     class_weighted_logistic_loss,
     fast_path,
     logistic_loss,
+    multilabel_auc_loss,
     pairwise_auc_loss,
+    soft_partial_auc_loss,
     two_pass,
 )
 from mammojax.losses.surrogates import SURROGATES
@@ -81,6 +85,18 @@ def test_masked_labels_and_weights_may_be_anything(name):
     found = jax.jit(lambda s, y, w: loss(s, y, weights=w, where=where))(np.append(SCORES, 3), labels, weights)
     expected = loss(SCORES, LABELS, weights=weights[:4])
     assert float(found) == pytest.approx(float(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", losses())
+def test_the_score_of_a_sample_that_weighs_nothing_may_be_anything(name):
+    loss, weights = losses()[name], np.array([1, 2, 1, 1, 0], np.float32)
+    labels = np.append(LABELS, 1)
+    program = jax.jit(jax.value_and_grad(lambda s: loss(s, labels, weights=weights)))
+    expected = loss(SCORES, LABELS, weights=weights[:4])
+    for score in (np.nan, np.inf, 3.0):
+        value, gradient = program(np.append(SCORES, np.float32(score)))
+        assert float(value) == pytest.approx(float(expected), rel=1e-6)
+        assert np.isfinite(gradient).all() and gradient[4] == 0
 
 
 @pytest.mark.parametrize("name", losses())
@@ -163,6 +179,19 @@ def traced_calls():
     calls["weighted"] = gradient(
         functools.partial(class_weighted_logistic_loss, positives=2, negatives=3), scores, labels
     )
+    columns = jnp.stack([scores, scores], 1), jnp.stack([labels, labels], 1)
+    for kind, given in (("labels", columns[1]), ("booleans", columns[1] == 1)):
+        calls[f"several {kind}"] = gradient(
+            lambda s, y: multilabel_auc_loss(s, y, where=s > 0, weights=s, label_weights=jnp.ones(2)),
+            columns[0],
+            given,
+        )
+    calls["groups"] = gradient(lambda s: pairwise_auc_loss(s, labels == 1, groups=ids, exclude=ids), scores)
+    calls["soft partial"] = gradient(
+        lambda s: soft_partial_auc_loss(s, labels == 1, positive_softness=1.0, weights=jnp.ones(4)), scores
+    )
+    calls["average precision"] = gradient(lambda s: average_precision_loss(s, labels == 1), scores)
+    calls["saddle"] = lambda: jax.eval_shape(aucm_saddle, scores, labels == 1)
     batches = [(SCORES[:, None], LABELS, None)]
     calls["two_pass"] = lambda: two_pass(lambda p, x: x @ p, logistic_loss)(np.ones(1, np.float32), batches)
     return calls

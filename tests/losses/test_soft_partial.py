@@ -64,6 +64,20 @@ def test_from_the_mean_over_all_pairs_to_the_hardest_negative():
     assert float(program(1e-3)(scores, labels, ones, ones > 0)[0]) == pytest.approx(hardest, abs=5e-3)
 
 
+@pytest.mark.parametrize("positive_softness", [None, 1e6])
+def test_a_softness_beyond_all_costs_leaves_the_mean_over_all_pairs(positive_softness):
+    scores, labels, weights = sample()
+    weights = weights.astype(np.float32)
+    for scale in (
+        1,
+        300,
+    ):  # costs of 1, of several hundred: the variance of these over 2 softness is 2e-5 of their mean
+        loss, gradient = program(1e6, positive_softness)(scale * scores, labels, weights, weights > 0)
+        expected, slopes = all_pairs(scale * scores, labels, weights)
+        assert float(loss) == pytest.approx(expected, rel=1e-6 if scale == 1 else 1e-3)
+        assert np.abs(gradient - slopes).max() < 2e-3 * np.abs(slopes).max()
+
+
 def test_scores_far_apart_overflow_nothing_and_what_is_none_is_nan():
     scores, labels, _ = sample()
     ones = np.ones(50, np.float32)

@@ -220,6 +220,12 @@ def test_the_scores_of_cells_pool_to_the_score_of_the_image(name):
         assert score == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+def test_a_high_temperature_of_log_sum_exp_is_the_mean():
+    hot, mean = mil(pool="lse", temperature=1e6), mil(pool="mean")
+    # the variance of the cells over twice the temperature is far below rounding
+    assert np.allclose(hot(MAPS, WHERE), mean(MAPS, WHERE), **CLOSE)
+
+
 @pytest.mark.parametrize("name", ["paper", "pooled"])
 def test_a_classifier_without_scores_of_cells_says_so(name):
     with pytest.raises(UserError, match=f"{name} gives no score a cell"):

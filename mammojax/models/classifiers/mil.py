@@ -15,6 +15,7 @@ from jax import lax
 
 from mammojax import settings
 from mammojax.errors import UserError
+from mammojax.losses.soft_partial import soft_mean
 from mammojax.models.classifiers.standardised import Standardised, flat_cells
 from mammojax.models.classifiers.top_share import mean_of_top
 from mammojax.models.layers import EXACT
@@ -93,9 +94,7 @@ class MultipleInstance(Standardised):
         if self.pool == "top":
             return self.bias[...] + mean_of_top(scores, some, self.share(progress))
         if self.pool == "lse":
-            return self.bias[...] + self.temperature * (
-                jax.nn.logsumexp(scores / self.temperature, 1, where=some) - jnp.log(jnp.sum(some, 1))
-            )
+            return self.bias[...] + soft_mean(scores, some.astype(scores.dtype), self.temperature)
         if self.pool == "attention":
             scores = scores * jax.nn.softmax(attention, 1, where=some)
             return self.bias[...] + jnp.sum(scores, 1)
