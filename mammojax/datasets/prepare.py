@@ -34,7 +34,7 @@ from mammojax.images.reading.isolated import CRASHED
 from mammojax.runs import locks, stages
 from mammojax.runs.files import writing
 
-FORM = 5  # raise when decoding, cropping or the schema changes what a record holds
+FORM = 6  # raise when decoding, cropping or the schema changes what a record holds
 _LOOKED_AT = 5000  # names of files of a folder that is not what it was said to be
 
 

@@ -100,7 +100,10 @@ def test_what_flags_show_is_one_line_before_anything_is_made(tmp_path, flags, sa
     "flags, says",
     [
         (["--config=configs/mias.py"], "config.data.source is empty"),
-        (["--config=configs/mias.py", "--config.data.source=absent"], "absent is not mini-MIAS"),
+        (
+            ["--config=configs/mias.py", "--config.data.source=absent"],
+            "absent is absent; give the folder or the archive",
+        ),
         (["--config=configs/folder.py", "--config.data.source=absent"], "absent is not a folder"),
     ],
 )
