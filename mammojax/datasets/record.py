@@ -130,8 +130,8 @@ class RecordSet:
             return self._source[i]
         except (RuntimeError, OSError):
             # array_record keeps checksums of its chunks and raises this; the stage's own tell which file it is
-            for path in sorted(folder.rglob("*")):
-                stages.verified(self.directory, path.relative_to(self.directory).as_posix())
+            for name in stages.files(self.directory):
+                stages.verified(self.directory, name)
             raise
 
     def image(self, i: int) -> np.ndarray:

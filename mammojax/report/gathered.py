@@ -28,6 +28,12 @@ CONTROLS = {  # what a table of a control is, said above it
 }
 
 
+NO_MAPS = {  # controls whose maps would not be what is said of maps
+    "partner": "this control read every film beside another woman's",
+    "images": "the networks of this control were trained on other films of the same women",
+}
+
+
 def written(
     directory: Path, table: Table, config: dict, cells: list[Cell], *, command: str, say: Callable
 ) -> tuple[str, Path]:
@@ -73,8 +79,8 @@ def _of_films(
     of_cells = facts.get("scores_cells") or [arm for arm, _, _, folder in cells if scores_cells(folder)]
     if not of_cells or not needs_maps(records):
         return found
-    if config["crossval"]["control"] == "partner":
-        say("maps are left out: this control read every film beside another woman's")
+    if not external and (why := NO_MAPS.get(config["crossval"]["control"])):
+        say(f"maps are left out: {why}")
         return found
     mapped = table.proposed if table.proposed in of_cells else of_cells[-1]
     of_arm = [folder for arm, repeat, _, folder in cells if arm == mapped and repeat == 0]

@@ -41,6 +41,11 @@ def finished(folder: Path) -> dict | None:
     return None if stage is None else stage["facts"]
 
 
+def files(folder: Path) -> list[str]:
+    """The names of what the stage in `folder` holds, none where it is not finished."""
+    return sorted((read_sealed(Path(folder) / STAGE_FILE) or {"files": ()})["files"])
+
+
 def made(
     parent: Path,
     stage_key: str,

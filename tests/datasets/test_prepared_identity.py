@@ -93,6 +93,7 @@ def test_a_flipped_bit_is_one_line_that_names_the_file_and_is_made_again(tmp_pat
     told = [i for i, byte in enumerate(data) if byte]  # array_record fills up its blocks with zeros
     data[told[len(told) // 2]] ^= 4
     path.write_bytes(data)
+    (path.parent / ".DS_Store").write_bytes(b"what a file manager leaves")
     with pytest.raises(stages.Damaged, match=path.name):
         damaged = RecordSet(records.directory)
         [damaged.image(i) for i in range(len(damaged))]

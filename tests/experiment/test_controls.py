@@ -75,7 +75,12 @@ def test_folds_drawn_image_by_image_part_patients_and_the_table_says_so(own_run,
         return first & second
 
     assert shared_patients(run.cells) and not shared_patients(own_run.cells)
-    table, report = evaluate(run.directory, command="again")
+    said = []
+    table, report = evaluate(run.directory, command="again", say=said.append)
+    assert (
+        "maps are left out: the networks of this control were trained on other films of the same women"
+        in said
+    )
     assert table.startswith("**This is a control, not a study: folds were drawn image by image")
     assert "a control, not a study" in report.read_text(encoding="utf-8").partition("</title>")[0]
     assert "control" not in evaluate(own_run.directory, command="again")[0]
