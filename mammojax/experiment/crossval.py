@@ -83,12 +83,7 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
 
     check_names(settings, tables())
     arms = tuple(arm_of(settings, text) for text in settings.crossval.arms)
-    check_arms(
-        settings,
-        {arm.name: arm.settings for arm in arms},
-        trained={arm.name: OBJECTIVES[arm.objective].takes for arm in arms if arm.stage != "svm"},
-        finetuned=[arm.name for arm in arms if arm.is_finetuned],
-    )
+    check_arms(settings, {arm.name: arm.settings for arm in arms}, **_kinds(arms))
     for one in further_sets(settings):
         check_names(one, tables())
     for arm in arms:
@@ -142,6 +137,14 @@ def _is_colour(text: str) -> bool:
     return is_color_like(text)
 
 
+def _kinds(arms: Sequence[Arm]) -> dict:
+    """What `check_arms` and `notes` have to know of the arms beside their settings."""
+    return {
+        "trained": {arm.name: OBJECTIVES[arm.objective].takes for arm in arms if arm.stage != "svm"},
+        "finetuned": [arm.name for arm in arms if arm.is_finetuned],
+    }
+
+
 def crossval(
     settings: Settings,
     *,
@@ -160,7 +163,7 @@ def crossval(
     Raises UserError for what a user can mend.
     """
     known = checked(settings)
-    for note in notes(settings, {arm.name: arm.settings for arm in known}):
+    for note in notes(settings, {arm.name: arm.settings for arm in known}, **_kinds(known)):
         say(f"note: {note}")
     names = [arm.name for arm in known]
     absent = [name for name in arms if name not in names]

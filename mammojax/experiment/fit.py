@@ -26,7 +26,7 @@ from mammojax.seeds import stream
 from mammojax.settings import has_effect, to_mapping
 from mammojax.training import saved
 
-FORM = 9  # raise when training or scoring changes what a cell holds
+FORM = 10  # raise when training or scoring changes what a cell holds
 UNREAD = ("training.checkpoint_every", "training.checkpoint_minutes")  # a resumed cell has the same bits
 MODEL_FILE, CALIBRATION_FILE, PREDICTIONS_FILE = "model.safetensors", "calibration.json", "predictions.csv"
 

@@ -60,7 +60,8 @@ def buffered_auc_loss(
 
     scores: float[b], the only ones that carry gradient. labels, where, weights, surrogate, implementation,
     margin, temperature, axis_name, errors: as in `pairwise_auc_loss`. ids: int[b], as in `update`; a sample with a
-    negative id is padding, and of equal ids each counts as a sample of the batch.
+    negative id is padding, and of equal ids each counts as a sample of the batch. Give the weights to `update` too: a stored
+    score counts with the weight that it was stored with.
     """
     brought, sound = offer(buffers, scores, labels, ids, where, axis_name)
     if correct_drift:
@@ -129,8 +130,9 @@ def _in_two(weights, size, axis_name):
 
 
 def _stored_weights(buffers):
-    """float32[slots]: what a stored score counts, 0 in an empty slot, 1 in the class of which the larger share is held."""
-    filled = (buffers.labels >= 0).astype(jnp.float32)
+    """float32[slots]: what a stored score counts: 0 in an empty slot, its weight in the class of which the larger share is
+    held, more in the other one."""
+    filled = jnp.where(buffers.labels >= 0, buffers.weights, 0)
     if buffers.policy == "all":
         return filled
     counts = buffers.counts()

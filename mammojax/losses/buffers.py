@@ -25,7 +25,7 @@ from mammojax.losses.inputs import is_known, scored
 
 POLICIES = ("all", "reservoir", "fifo")
 _EMPTY = np.iinfo(np.int32).max  # the priority of an empty slot: the first to be filled
-_COLUMNS = ("scores", "labels", "ids", "steps", "priorities")
+_COLUMNS = ("scores", "labels", "ids", "weights", "steps", "priorities")
 
 
 @jax.tree_util.register_dataclass
@@ -34,8 +34,8 @@ class ScoreBuffers:
     """Stored scores of both classes, a pytree of arrays of one length (slots), made by `init`.
 
     scores: float32[slots]. labels: int32[slots], -1 in an empty slot. ids: int32[slots] (int64 where JAX has it), the
-    sample's id, -1 in an empty slot. steps: int32[slots], the step that wrote the score. priorities: int32[slots], the
-    lowest of a class stay. offered: int32[2], samples offered so far, of class 0 and of class 1, every time anew; only
+    sample's id, -1 in an empty slot. weights: float32[slots], what the sample counts as a partner. steps: int32[slots], the
+    step that wrote the score. priorities: int32[slots], the lowest of a class stay. offered: int32[2], samples offered so far, of class 0 and of class 1, every time anew; only
     the ratio counts, and both are halved before they overflow. sound: float32[], a factor of every loss: 1, or NaN once
     `update` got a label or an id that is none. kind: int32[], the policy by its place in `POLICIES`, as data: a
     checkpoint that was restored into buffers of another policy is found by it.
@@ -44,6 +44,7 @@ class ScoreBuffers:
     scores: jax.Array
     labels: jax.Array
     ids: jax.Array
+    weights: jax.Array
     steps: jax.Array
     priorities: jax.Array
     offered: jax.Array
@@ -74,6 +75,7 @@ class ScoreBuffers:
             scores=jnp.zeros(slots, jnp.float32),
             labels=jnp.full(slots, -1, jnp.int32),
             ids=jnp.full(slots, -1, jax.dtypes.canonicalize_dtype(np.int64)),
+            weights=jnp.zeros(slots, jnp.float32),
             steps=jnp.zeros(slots, jnp.int32),
             priorities=jnp.full(slots, _EMPTY, jnp.int32),
             offered=jnp.zeros(2, jnp.int32),
@@ -115,6 +117,7 @@ def update(
     ids: jax.Array,
     *,
     where: jax.Array | None = None,
+    weights: jax.Array | None = None,
     key: jax.Array | None = None,
     step: jax.Array | int = 0,
     correct_drift: bool = False,
@@ -125,15 +128,16 @@ def update(
     scores: float[b]; no gradient flows into the buffers, and a score that is not finite is not stored.
     labels: int[b] in {0, 1}. where: bool[b], False for padding, which enters neither buffers nor counts. ids: int[b]; a
     negative one is padding too. Of equal ids in a batch the last one is stored, and they are one offer. Under the policy
-    `all` an id is below the capacity. key: a fresh PRNG key, needed by `reservoir` alone. step: written beside the
-    scores, for `ages`. axis_name: of `jax.shard_map`; the batch is that of all devices along it.
+    `all` an id is below the capacity. weights: float[b], those that `buffered_auc_loss` is given, on one scale over all
+    batches; None: 1 each. key: a fresh PRNG key, needed by `reservoir` alone. step: written beside the scores, for `ages`.
+    axis_name: of `jax.shard_map`; the batch is that of all devices along it.
     correct_drift: first move everything that is stored by `common_drift`, so that it stays as if written by the present
     weights but for what single samples did. Use it here and in `buffered_auc_loss`, or in neither.
 
     Raises ValueError if `reservoir` gets no key, the arrays differ in shape, or a label or an id is none. Where these are
     traced, such a sample is not stored and every later loss is NaN (`ScoreBuffers.sound`).
     """
-    batch, sound = offer(buffers, scores, labels, ids, where, axis_name)
+    batch, sound = offer(buffers, scores, labels, ids, where, axis_name, weights)
     if correct_drift:
         moved = buffers.scores + _common(*_changes(buffers, batch, axis_name))
         buffers = dataclasses.replace(buffers, scores=jnp.where(buffers.labels >= 0, moved, 0))
@@ -198,11 +202,12 @@ def common_drift(
     return _common(*_changes(buffers, batch, axis_name))
 
 
-def offer(buffers, scores, labels, ids, where, axis_name):
+def offer(buffers, scores, labels, ids, where, axis_name, weights=None):
     """(the batch of all devices as buffers, label -1 and id -1 where there is no sample; `sound` after it)."""
     _check_ids(buffers, ids, where, axis_name)
     scores = jnp.asarray(scores)
     classes = scored(lax.stop_gradient(scores), labels, where, axis_name=axis_name)
+    weighed = classes if weights is None else scored(classes.scores, labels, where, weights, axis_name)
     ids = jnp.asarray(ids)
     if ids.shape != scores.shape:
         raise ValueError(
@@ -220,23 +225,15 @@ def offer(buffers, scores, labels, ids, where, axis_name):
         classes.scores.astype(jnp.float32),
         jnp.where(valid, label, -1),
         jnp.where(valid, ids, -1),
+        (weighed.positive + weighed.negative).astype(jnp.float32),
         too_high | jnp.zeros_like(valid),
     )
-    present, label, ids, too_high = (_of_all(x, axis_name) for x in arrays)
-    sound = buffers.sound * classes.sound.astype(jnp.float32)
+    present, label, ids, weight, too_high = (_of_all(x, axis_name) for x in arrays)
+    sound = buffers.sound * weighed.sound.astype(jnp.float32)
     sound *= jnp.where(jnp.any(too_high) | (buffers.kind != POLICIES.index(buffers.policy)), jnp.nan, 1)
-    batch = ScoreBuffers(
-        scores=present,
-        labels=label,
-        ids=ids,
-        steps=jnp.zeros(ids.shape, jnp.int32),
-        priorities=jnp.zeros(ids.shape, jnp.int32),
-        offered=jnp.zeros(2, jnp.int32),
-        sound=sound,
-        kind=buffers.kind,
-        policy=buffers.policy,
-    )
-    return batch, sound
+    zeros = jnp.zeros(ids.shape, jnp.int32)
+    columns = dict(zip(_COLUMNS, (present, label, ids, weight, zeros, zeros)))
+    return dataclasses.replace(buffers, **columns, offered=jnp.zeros(2, jnp.int32), sound=sound), sound
 
 
 def _check_ids(buffers, ids, where, axis_name):

@@ -37,7 +37,17 @@ def auc_losses(
     def one(scores, labels, where, weights):
         return pairwise_auc_loss(scores, labels, where=where, weights=weights, **options)
 
-    return jax.vmap(one, in_axes=1)(scores, labels, where, weights)
+    columns = scores, labels, where, weights
+    if not (options.get("axis_name") or options.get("sharding") or _is_typed(scores)):
+        return jax.vmap(one, in_axes=1)(*columns)
+    # one after the other: inside shard_map JAX does not batch a cond whose branches hold constants
+    columns = jax.tree.map(lambda x: jnp.moveaxis(jnp.asarray(x), 1, 0), columns)
+    return lax.map(lambda column: one(*column), columns)
+
+
+def _is_typed(scores):
+    """Whether the scores are split along axes of type Explicit, of which each loss makes a shard_map of its own."""
+    return any(axis is not None for axis in jax.typeof(scores).sharding.spec)
 
 
 def multilabel_auc_loss(

@@ -162,20 +162,13 @@ def check_arms(
                     f"in the arm {name}, config.{path} is {_typed(value_of(tree, path))}, which has no effect: {reason}; "
                     "leave it out"
                 )
+    if settings.training.positives and all(arms[name].training.batch == 0 for name in trained):
+        raise UserError(
+            f"config.training.positives is {settings.training.positives}, and every arm trains on all samples at once; "
+            "give config.training.batch=16, or leave config.training.positives at 0"
+        )
     for complaint in idle(settings, [arms[name] for name in arms if name in trained] or [settings]).values():
         raise UserError(complaint)
-    for path, leaf in leaves().items():
-        value = value_of(settings, path)
-        reasons = {
-            name: unread(arms[name], path, takes, finetuned=name in finetuned)
-            for name, takes in trained.items()
-        }
-        if value != leaf.default and reasons and all(reasons.values()):
-            name, reason = next(iter(reasons.items()))
-            raise UserError(
-                f"config.{path} is {_typed(value)}, which has no effect on any arm ({name}: {reason}); leave it at "
-                f"{_typed(leaf.default)}"
-            )
 
 
 def _is_alone(tree: Settings, finetuned: bool) -> bool:
@@ -277,9 +270,24 @@ def check_names(settings: Settings, tables: Mapping[str, Iterable[str]]) -> None
                 )
 
 
-def notes(settings: Settings, arms: Mapping[str, Settings]) -> list[str]:
-    """What is no mistake and may still surprise, a sentence each. arms: see `check_arms`."""
+def notes(
+    settings: Settings,
+    arms: Mapping[str, Settings],
+    *,
+    trained: Mapping[str, Collection[str]],
+    finetuned: Collection[str],
+) -> list[str]:
+    """What is no mistake and may still surprise, a sentence each. arms, trained, finetuned: see `check_arms`."""
     found = []
+    for path, leaf in leaves().items():
+        value = value_of(settings, path)
+        reasons = {
+            name: unread(arms[name], path, takes, finetuned=name in finetuned)
+            for name, takes in trained.items()
+        }
+        if value != leaf.default and reasons and all(reasons.values()):
+            name, reason = next(iter(reasons.items()))
+            found.append(f"config.{path}={_typed(value)} has no effect on any arm ({name}: {reason})")
     augmentation = dataclasses.astuple(settings.augmentation)
     if any(augmentation) and all(
         tree.scan.copies == 1 and not tree.finetune.epochs for tree in arms.values()

@@ -245,9 +245,10 @@ class Aucm(OfStep):
                 batch.labels,
                 batch.ids,
                 where=batch.where,
+                weights=batch.weights,
                 correct_drift=self.correct_drift,
             )
-            known = after.scores, after.labels, after.labels >= 0, None
+            known = after.scores, after.labels, after.labels >= 0, after.weights
         variables = losses.aucm_saddle(*known[:2], where=known[2], weights=known[3], margin=margin)
         share = state.counts[1] / state.counts.sum()
         return losses.aucm_loss(

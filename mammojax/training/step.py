@@ -205,6 +205,7 @@ def _stored(objective: Objective, state: TrainState, scores, batch: Batch, axis_
         batch.labels,
         batch.ids,
         where=batch.where,
+        weights=batch.weights,
         key=key,
         step=state.step,
         correct_drift=objective.correct_drift,
@@ -220,7 +221,7 @@ def _staleness(state: TrainState, scores, batch: Batch, axis_name=None):
         state.buffers, scores, batch.labels, batch.ids, where=batch.where, axis_name=axis_name
     )
     ages = state.buffers.ages(state.step)
-    held, total = (ages >= 0).sum(), jnp.where(ages >= 0, ages, 0).sum()
+    held, total = (ages >= 0).sum(), jnp.where(ages >= 0, ages, 0).astype(jnp.float32).sum()  # beyond 2^31
     if axis_name is not None and state.buffers.policy == "all":
         held, total = jax.lax.psum((held, total), axis_name)
     return drift, total / jnp.maximum(held, 1)

@@ -262,3 +262,30 @@ def test_the_members_of_a_reservoir_change_over_epochs():
         members.append(set(np.asarray(state.ids).tolist()))
     # 50 of 200 kept: two independent samples share 12.5 +- 3; those of neighbouring epochs need not be independent
     assert all(len(members[k] & members[k + 4]) < 25 for k in range(8))
+
+
+@pytest.mark.parametrize("policy, stratified", [("all", False), ("all", True), ("fifo", False)])
+def test_a_sample_weighs_as_a_partner_what_it_weighs_in_its_batch(policy, stratified):
+    rng = np.random.default_rng(0)
+    labels = (np.arange(48) % 4 == 0).astype(np.int32)
+    scores, weights = (
+        (rng.normal(size=48) + labels).astype(np.float32),
+        rng.uniform(0.2, 5, 48).astype(np.float32),
+    )
+    ids = np.arange(48, dtype=np.int32)
+    stored = buffers.update(ScoreBuffers.init(policy, 48), scores, labels, ids, weights=weights)
+    slopes_of = jax.jit(
+        jax.grad(lambda s, y, i, w: loss_beside(stored, s, y, i, weights=w, stratified=stratified))
+    )
+    slopes, total = np.zeros(48), np.bincount(labels, weights)
+    for at in (
+        rng.permutation(48).reshape(12, 4) if not stratified else ids.reshape(12, 4)
+    ):  # one positive in each
+        own = np.bincount(labels[at], weights[at], 2)
+        # as much of the set as the batch is: of all its weight, or class by class
+        share = (own / total)[labels[at]] if stratified else own.sum() / total.sum()
+        slopes[at] = np.asarray(slopes_of(scores[at], labels[at], at, weights[at])) * share
+    _, expected = all_pairs(scores, labels, weights)
+    assert np.abs(slopes - expected).max() < 1e-5 * np.abs(expected).max()  # float32 sums of 48 terms
+    with pytest.raises(ValueError, match="scores and weights differ in shape"):
+        buffers.update(stored, scores, labels, ids, weights=weights[:3])

@@ -137,16 +137,19 @@ def test_ids_that_32_bits_do_not_hold_are_told_apart():
         loss(groups=patients, exclude=patients[:5])
 
 
-def test_the_mean_over_labels_is_that_of_all_devices():
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+@pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit], ids=str)
+def test_several_labels_are_taken_inside_shard_map_and_split_over_devices(kind):
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(kind,))
     scores, labels, _, _, _ = sample()
     columns = np.stack([scores, -scores], 1), np.stack([labels, labels], 1)
-    loss = functools.partial(multilabel_auc_loss, surrogate="square", implementation="tiled")
-    spec = jax.sharding.PartitionSpec("data")
-    mapped = jax.shard_map(
-        functools.partial(loss, axis_name="data"),
-        mesh=mesh,
-        in_specs=spec,
-        out_specs=jax.sharding.PartitionSpec(),
-    )
-    assert float(jax.jit(mapped)(*columns)) == pytest.approx(float(loss(*columns)), rel=1e-6)
+    loss = functools.partial(multilabel_auc_loss, implementation="tiled")
+    split, same = jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
+    if kind == jax.sharding.AxisType.Auto:
+        found = jax.shard_map(
+            functools.partial(loss, axis_name="data"), mesh=mesh, in_specs=split, out_specs=same
+        )
+    else:
+        found = loss
+        columns = jax.device_put(columns, jax.sharding.NamedSharding(mesh, split))
+    expected = np.mean([all_pairs(sign * scores, labels)[0] for sign in (1, -1)])
+    assert float(jax.jit(found)(*columns)) == pytest.approx(expected, rel=2e-6)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mammojax.losses import choose_implementation, pairwise_auc_loss
+from mammojax.losses import choose_implementation, fast_path, pairwise_auc_loss
 from mammojax.losses.surrogates import SURROGATES, Definition, Hinges
 from tests.losses.float64 import PAIRS, all_pairs, worst
 
@@ -74,3 +74,17 @@ def test_the_derivatives_of_the_table_are_derivatives(name):
         for f, derivative in ((value, slope), (slope, curvature)):
             found = (f(x + step) - f(x - step)) / (2 * step)
             assert np.allclose(found, derivative(x), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("margin, temperature", [(1e8, 1.0), (-1e6, 1e-3)])
+def test_a_margin_beyond_every_grid_goes_by_tiles(margin, temperature):
+    rng = np.random.default_rng(0)
+    labels = (np.arange(40) % 3 == 0).astype(np.int32)
+    scores, pair = rng.normal(size=40).astype(np.float32), {"margin": margin, "temperature": temperature}
+    loss, gradient = jax.value_and_grad(
+        lambda s: pairwise_auc_loss(s, labels, implementation="fast", **pair)
+    )(scores)
+    expected, slopes = all_pairs(scores, labels, **pair)
+    assert float(loss) == pytest.approx(expected, rel=2e-6)
+    assert np.allclose(gradient, slopes, rtol=2e-6)
+    assert int(fast_path(scores, labels, **pair)) == 2

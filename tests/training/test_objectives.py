@@ -1,5 +1,6 @@
 """Each line of the table of objectives is the loss of the library that it names."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import jax
@@ -11,7 +12,7 @@ from flax import nnx
 from mammojax import losses
 from mammojax.settings import Settings
 from mammojax.training.objectives import OBJECTIVES, Aucm
-from mammojax.training.step import Batch, TrainState, one_step
+from mammojax.training.step import Batch, TrainState, _staleness, one_step
 from tests.losses.float64 import all_pairs
 
 RNG = np.random.default_rng(0)
@@ -76,6 +77,15 @@ def test_batches_of_one_class_beside_stored_scores_add_up_to_the_slopes_of_the_s
         slopes[at] = np.asarray(slopes_of(at.astype(np.int32), LABELS[at])) / 4  # the mean over batches
     expected = jax.jit(jax.grad(DEFINITIONS["aucm"]))(SCORES)
     assert np.abs(slopes - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_the_mean_age_of_many_old_scores_does_not_overflow():
+    size, age = 70_000, 100_000  # 7e9 steps in all
+    stored = losses.ScoreBuffers.init("all", size)
+    stored = dataclasses.replace(stored, labels=jnp.zeros(size, jnp.int32))
+    at = np.arange(4, dtype=np.int32)
+    _, found = _staleness(SimpleNamespace(buffers=stored, step=jnp.int32(age)), SCORES[:4], batch(at))
+    assert float(found) == pytest.approx(age, rel=1e-5)  # a float32 sum
 
 
 class Line(nnx.Module):

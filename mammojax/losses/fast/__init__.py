@@ -30,6 +30,7 @@ from mammojax.losses.surrogates import Cells, Surrogate
 
 PATHS = ("plain", "compressed", "tiled")  # in the order in which they are tried
 _PLAIN_BLOCKS = 4  # 128 units of x
+_FARTHEST_SHIFT = 1 << 30  # fine parts, of a margin: places are int32
 
 
 def value_and_gradient(
@@ -109,6 +110,8 @@ def _first_that_fits(scores, weights, surrogate, axis_name, by_cells, by_tiles, 
     if cells.by_scatter(scores.dtype):  # three additions a score in place of six
         plain = tables.layout(scores.dtype, surrogate.temperature, per_cell=16, fine_order=3)
     shift, residual = tables.margin_shift(surrogate, plain)
+    if abs(shift) >= _FARTHEST_SHIFT:
+        return by_tiles(weights), jnp.int32(PATHS.index("tiled"))
     fits = fits_plain(low, high, plain, _PLAIN_BLOCKS, shift)
 
     def on_plain(_):
