@@ -279,7 +279,7 @@ def main(arguments: list[str]) -> None:
     from mammojax.benchmarks.timing import device_name
     from mammojax.errors import UserError
     from mammojax.losses.surrogates import SURROGATES
-    from mammojax.runs.files import writing
+    from mammojax.runs.files import check_writable, writing
 
     for flag, given, known in (
         ("part", PART.value, PARTS),
@@ -291,8 +291,7 @@ def main(arguments: list[str]) -> None:
             if name not in known:
                 raise UserError(f"--{flag}: unknown {name!r}; choose from {', '.join(known)}")
     out = Path(OUT.value)
-    with writing(out / "measurements.csv", "w"):  # a folder that cannot be written is found out now
-        pass
+    check_writable(out)
     measured = Measurements(SURROGATE.value, REPEATS.value, BUDGET.value, say)
     device = device_name()
     say(f"device: {device}")

@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> None:
     command_line.no_arguments(arguments)
 
     from mammojax.errors import UserError
-    from mammojax.runs.files import writing
+    from mammojax.runs.files import check_writable, writing
 
     image, crop = shape_of(IMAGE.value, "image"), shape_of(CROP.value, "crop")
     windows_crop, whole = shape_of(WINDOWS_CROP.value, "windows_crop"), shape_of(WHOLE.value, "whole")
@@ -106,8 +106,7 @@ def main(arguments: list[str]) -> None:
     from mammojax.benchmarks.timing import device_name
 
     out = Path(OUT.value)
-    with writing(out / "measurements.csv", "w"):  # a folder that cannot be written is found out now
-        pass
+    check_writable(out)
     measured = scan_parts.Measurements(REPEATS.value, device_name(), say)
     say(f"device: {measured.device}")
     parts = {

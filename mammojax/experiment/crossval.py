@@ -58,8 +58,9 @@ class Run:
 
     @property
     def proposed(self) -> str:
-        """The arm that differences are taken from: as set, or the last one."""
-        return self.settings.crossval.proposed or self.arms[-1].name
+        """The arm that differences are taken from: as set, where it is one of these arms, or the last one."""
+        names, wanted = [arm.name for arm in self.arms], self.settings.crossval.proposed
+        return wanted if wanted in names else names[-1]
 
 
 def tables() -> dict[str, tuple[str, ...]]:

@@ -88,6 +88,14 @@ def check_target(path: Path) -> None:
     raise UserError(f"cannot write {path}: no folder can be made in {above}; choose another folder")
 
 
+def check_writable(folder: Path) -> None:
+    """UserError if no file can be written into the folder now, which is made; what is there stays."""
+    probe = Path(folder) / f".{secrets.token_hex(4)}{PARTIAL}"
+    with writing(probe):
+        pass
+    probe.unlink()
+
+
 def disk_failure(error: Exception, folder: Path) -> str:
     """What the system said of a disk that is full, read-only, failing or not ours; "" if the error is of another kind.
 

@@ -9,7 +9,7 @@ import pytest
 
 from mammojax.evaluation.calibration import fit_platt
 from mammojax.experiment.arms import arm_of
-from mammojax.experiment.crossval import _End
+from mammojax.experiment.crossval import Run, _End
 from mammojax.experiment.fit import MODEL_FILE, Neighbours, Scored, cell
 from mammojax.experiment.predictions import gather, read_predictions
 from mammojax.experiment.split import Split
@@ -141,6 +141,15 @@ def test_a_damaged_cell_is_found_before_it_enters_a_table(tmp_path):
     with pytest.raises(stages.Damaged, match=r"predictions.csv is damaged"):
         gather(tmp_path / "predictions.csv", [("bce", folder)])
     assert made(tmp_path, (1.0, 0.0)).attempt() == folder and len(read_predictions(folder)) == 10
+
+
+def test_the_proposed_arm_of_a_table_of_some_arms_is_one_of_them():
+    settings = with_overrides(
+        Settings(), {"crossval.arms": "bce,auc,exam_bce", "crossval.proposed": "exam_bce"}
+    )
+    bce, auc, exam = (arm_of(settings, name) for name in settings.crossval.arms)
+    assert Run(settings, (bce, exam, auc), (), None).proposed == "exam_bce"
+    assert Run(settings, (bce, auc), (), None).proposed == "auc"
 
 
 def test_the_end_is_estimated_from_cells_and_not_from_what_came_before_them(monkeypatch):

@@ -8,7 +8,15 @@ import threading
 import pytest
 
 from mammojax.errors import UserError
-from mammojax.runs.files import filling, read_json, read_sealed, write_json, write_sealed, writing
+from mammojax.runs.files import (
+    check_writable,
+    filling,
+    read_json,
+    read_sealed,
+    write_json,
+    write_sealed,
+    writing,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
@@ -98,6 +106,17 @@ def test_a_link_stays_a_link_and_permissions_are_those_of_any_new_file(tmp_path)
     assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == stat.S_IMODE(
         (tmp_path / "other").stat().st_mode
     )
+
+
+def test_a_folder_is_tried_and_what_is_in_it_stays(tmp_path):
+    """A benchmark that is broken off leaves the measurements of the one before."""
+    write_json(tmp_path / "out" / "measurements.csv", {"a": 1})
+    check_writable(tmp_path / "out")
+    check_writable(tmp_path / "new")
+    assert os.listdir(tmp_path / "out") == ["measurements.csv"] and os.listdir(tmp_path / "new") == []
+    assert read_json(tmp_path / "out" / "measurements.csv") == {"a": 1}
+    with pytest.raises(UserError, match="cannot write"):
+        check_writable(tmp_path / "out" / "measurements.csv" / "below")
 
 
 def test_what_is_no_file_is_written_and_stays(tmp_path):
