@@ -23,8 +23,9 @@ from mammojax.settings.leaves import leaves, value_of
 
 FLAGS = {path: leaf for path, leaf in leaves().items() if path != "arms"}
 NUMBERS = [leaf for leaf in FLAGS.values() if element(leaf) in (int, float)]
-WORDS = st.text(
-    st.characters(min_codepoint=32, exclude_characters=",:'\"()[]= ", exclude_categories=["Cs"]), min_size=1
+WORDS = st.text(  # without blanks of any kind, which around a word are no part of it
+    st.characters(exclude_characters=",:'\"()[]=", exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]),
+    min_size=1,
 )
 
 

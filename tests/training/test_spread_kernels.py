@@ -55,12 +55,12 @@ def test_each_device_holds_its_part_of_a_large_kernel_and_of_all_that_the_optimi
 
 
 def test_a_step_collects_the_kernel_and_sums_to_each_device_its_part_of_the_slopes(told):
-    """Whole sums of the other parameters alone (33 numbers), of the loss, and of the batch's scores for the buffers."""
+    """Whole sums of the other parameters alone (33 numbers), of the loss, and what the buffers store of the batch."""
     sent = told["sent"]
     assert set(sent) == {"all-reduce", "collective-permute", "all-gather", "reduce-scatter"}
     assert sent["all-gather"] == KERNEL
     assert sent["reduce-scatter"] == KERNEL / 8  # of its results
-    assert sent["all-reduce"] + sent["collective-permute"] < 4 * 33 + 1100  # 1,200 in all seen
+    assert sent["all-reduce"] + sent["collective-permute"] < 4 * 33 + 1250  # 1,328 in all seen
 
 
 def test_a_checkpoint_goes_on_on_fewer_and_on_more_devices(told):

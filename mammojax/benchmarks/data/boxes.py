@@ -43,7 +43,7 @@ def twentieth(pixels: np.ndarray, bits: int) -> np.ndarray:
 
 
 RECIPES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "mammojax": breast_mask,
+    "mammojax": lambda pixels, bits: breast_mask(pixels),
     "largest component of img > 0": above_zero,
     "Otsu, largest component": otsu,
     "5% of maximum, opened 15 x 15": twentieth,
