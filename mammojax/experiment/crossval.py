@@ -92,6 +92,7 @@ def checked(settings: Settings) -> tuple[Arm, ...]:
             raise UserError(
                 f"the arm {arm.name} has the colour {arm.colour!r}; expected one that matplotlib knows, such as #0072b2"
             )
+        # all that an arm reads, an SVM too, of whose fields `check_arms` does not know
         read = recipe(arm, settings.seed)
         for path in own_settings(settings, arm.name):
             if path.partition(".")[0] in ("training", "loss", "finetune") and path not in (*read, *UNREAD):
