@@ -21,6 +21,7 @@ FLOORS = (  # from the ground up; a room imports from the floors below its own a
     ("report",),
     ("benchmarks",),
 )
+STRANGERS = ("losses", "images", "models")  # that do not know each other, whatever their floors
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -49,6 +50,9 @@ def test_imports_run_downwards_only(path):
         if parts[1] == "__version__":
             continue
         assert FLOOR[parts[1]] < FLOOR[room], f"{path} ({room}) imports {name}, which is not on a floor below"
+        assert not {parts[1], room} <= set(STRANGERS), (
+            f"{path} ({room}) imports {name}, which it must not know"
+        )
 
 
 def _file(module: str) -> Path | None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mammojax.errors import UserError
-from mammojax.runs import stopping, supervised
+from mammojax.runs import stages, stopping, supervised
 
 TABLE = ("cells.json", "folds.json", "predictions.csv", "table.json", "table.md")
 CELL = ("calibration.json", "metrics.jsonl", "model.safetensors", "predictions.csv", "selection.json")
@@ -206,7 +206,7 @@ def _phase(place: Path) -> str:
 def _alter(place: Path, draw: random.Random, seen: Survival) -> None:
     """Damages one file of an unfinished fit, if there is one: in the way, and of the kind, that came least often so far."""
     left = ("checkpoints/*/**/*", "watched/*", "metrics.jsonl")
-    files = sorted(p for name in left for p in place.glob(f"cells/*/work/**/{name}") if p.is_file())
+    files = sorted(p for name in left for p in place.glob(f"cells/*/{stages.WORK}/**/{name}") if p.is_file())
     if not files:
         return
     how = min(DAMAGES, key=lambda how: (_times(seen, how=how), draw.random()))

@@ -35,8 +35,8 @@ class ScoreBuffers:
 
     scores: float32[slots]. labels: int32[slots], -1 in an empty slot. ids: int32[slots] (int64 where JAX has it), the
     sample's id, -1 in an empty slot. weights: float32[slots], what the sample counts as a partner. steps: int32[slots], the
-    step that wrote the score. priorities: int32[slots], the lowest of a class stay. offered: int32[2], samples offered so far, of class 0 and of class 1, every time anew; only
-    the ratio counts, and both are halved before they overflow. sound: float32[], a factor of every loss: 1, or NaN once
+    step that wrote the score. priorities: int32[slots], the lowest of a class stay. offered: int32[2], samples offered so
+    far, of class 0 and of class 1, every time anew; only the ratio counts, and both are halved before they overflow. sound: float32[], a factor of every loss: 1, or NaN once
     `update` got a label or an id that is none. kind: int32[], the policy by its place in `POLICIES`, as data: a
     checkpoint that was restored into buffers of another policy is found by it.
     """

@@ -9,9 +9,9 @@ from jax import lax
 
 
 class Scored(NamedTuple):
-    """scores: float[n], float32 or float64, zero where masked or of weight zero. positive, negative: float[n], what each sample weighs
-    in its class, zero in the other one. sound: float[], 1, or NaN where a label or a weight is none: a factor of the
-    loss; the scores have it already."""
+    """scores: float[n], float32 or float64, zero where masked or of weight zero. positive, negative: float[n], what each
+    sample weighs in its class, zero in the other one. sound: float[], 1, or NaN where a label or a weight is none: a factor
+    of the loss; the scores have it already."""
 
     scores: jax.Array
     positive: jax.Array

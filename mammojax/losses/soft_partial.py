@@ -44,15 +44,15 @@ def soft_partial_auc_loss(
     scores = jnp.where(finite, scores, 0)
     defined = jnp.any(positive > 0) & jnp.any(negative > 0)
     costs = pair.value(scores[None, :] - scores[:, None])
-    losses = soft_mean(costs, negative[None, :], softness)
+    losses = _soft_mean(costs, negative[None, :], softness)
     if positive_softness is None:
         loss = jnp.sum(positive * losses) / jnp.where(defined, jnp.sum(positive), 1)
     else:
-        loss = soft_mean(losses, positive, _above_zero("positive_softness", positive_softness))
+        loss = _soft_mean(losses, positive, _above_zero("positive_softness", positive_softness))
     return jnp.where(defined, loss, 0) * sound
 
 
-def soft_mean(values: jax.Array, weights: jax.Array, softness: float) -> jax.Array:
+def _soft_mean(values: jax.Array, weights: jax.Array, softness: float) -> jax.Array:
     """float[...]: softness * log of the weighted mean of exp(values / softness) along the last axis; 0 where nothing weighs.
 
     From the largest value, for a small softness, to the weighted mean, for a large one, and accurate in both: exponentials

@@ -22,7 +22,8 @@ def writing(path: Path, mode: str = "wb") -> Iterator:
     """A file object for `path` that appears under its name only when the block ends well (write aside, fsync, rename).
 
     The folder is made if it is missing. Raises UserError when the disk is full or the folder cannot be written; what
-    stood at `path` before stays. What is no file there (a pipe, /dev/null) is written as it is, and stays. Any number of processes may write the same path: the last whole one stays.
+    stood at `path` before stays. What is no file there (a pipe, /dev/null) is written as it is, and stays. Any number of
+    processes may write the same path: the last whole one stays.
     """
     options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):

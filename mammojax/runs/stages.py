@@ -129,9 +129,6 @@ def verified(folder: Path, name: str) -> Path:
     makes it again. UserError if the stage is not finished, and for a file that it never had.
     """
     folder = Path(folder)
-    stage = read_sealed(folder / STAGE_FILE)
-    if stage is not None and name not in stage["files"]:
-        raise UserError(f"{folder / name} is not a file of this stage; give the folder of another one")
     fault = _fault_of(folder, name)
     if not fault:
         return folder / name
@@ -143,13 +140,15 @@ def verified(folder: Path, name: str) -> Path:
 
 
 def _fault_of(folder: Path, name: str) -> str:
-    """What is wrong with one file of a finished stage, "" if nothing is; UserError if the stage is not finished."""
+    """What is wrong with one file of a finished stage, "" if nothing is; UserError if it is not finished or never had it."""
     if not (folder / STAGE_FILE).exists():
         raise UserError(f"{folder} is not finished; run the step that makes it first")
     stage = read_sealed(folder / STAGE_FILE)
     if stage is None:
         return f"{folder / STAGE_FILE} is damaged"
-    return _file_fault(folder, name, stage["files"].get(name))
+    if name not in stage["files"]:
+        raise UserError(f"{folder / name} is not a file of this stage; give the folder of another one")
+    return _file_fault(folder, name, stage["files"][name])
 
 
 def _fault(folder: Path) -> str:
@@ -170,8 +169,6 @@ def _fault(folder: Path) -> str:
 def _file_fault(folder: Path, name: str, entry, *, whole: bool = True) -> str:
     """What is wrong with one file, "" if nothing is. whole: compare its bytes, not its size alone."""
     path = folder / name
-    if entry is None:
-        return f"{path} is not a file of this stage"
     size, digest = entry
     try:
         stat = path.stat()

@@ -83,16 +83,21 @@ def test_tiffs_have_their_say_in_the_depth(tmp_path):
     assert contents.depth([(tmp_path / "a.tif", "a")], workers=0, track=plain) == 14
 
 
+def deep(folder, *largest):
+    """16-bit pictures, each with its largest value: (path, digest) of each."""
+    files = []
+    for k, value in enumerate(largest):
+        picture = np.arange(64, dtype=np.uint16).reshape(8, 8)
+        picture[0, 0] = value
+        Image.fromarray(picture).save(folder / f"{k}.png")
+        files.append((folder / f"{k}.png", str(k)))
+    return files
+
+
 @pytest.fixture
 def deep_files(tmp_path):
     """Three 16-bit pictures, the second one of 12 bits."""
-    files = []
-    for k, largest in enumerate((1000, 3000, 900)):
-        picture = np.arange(64, dtype=np.uint16).reshape(8, 8)
-        picture[0, 0] = largest
-        Image.fromarray(picture).save(tmp_path / f"{k}.png")
-        files.append((tmp_path / f"{k}.png", str(k)))
-    return files
+    return deep(tmp_path, 1000, 3000, 900)
 
 
 @pytest.mark.parametrize("often", [0, 60])
@@ -128,12 +133,7 @@ def test_a_picture_that_could_not_be_read_once_has_its_say_the_next_time(tmp_pat
 
 
 def test_depth_is_that_of_all_rasters_together(tmp_path):
-    files = []
-    for k, largest in enumerate((1000, 1100, 3000)):
-        picture = np.arange(64, dtype=np.uint16).reshape(8, 8)
-        picture[0, 0] = largest
-        Image.fromarray(picture).save(tmp_path / f"{k}.png")
-        files.append((tmp_path / f"{k}.png", str(k)))
+    files = deep(tmp_path, 1000, 1100, 3000)
     (tmp_path / "x.dcm").write_bytes(b"no raster")
     files.append((tmp_path / "x.dcm", "x"))
     contents = Contents(tmp_path / "cache.json")

@@ -20,18 +20,23 @@ class Throughput(NamedTuple):
         return self.together / self.alone
 
 
+def cores(number: int) -> list[int]:
+    """So many of the cores that this process may use; ValueError if there are fewer."""
+    found = sorted(os.sched_getaffinity(0))
+    if number > len(found):
+        raise ValueError(f"{number} processes of one core, and {len(found)} core(s) may be used")
+    return found[:number]
+
+
 def throughput(*, processes: int, crop: tuple[int, int], images: int, repeats: int) -> Throughput:
     """The scan of EfficientNet-Lite0 by processes that are pinned to a core each; the best of `repeats` turns of one alone
     and all at once. Reading files is left out.
 
     Raises ValueError for more processes than cores.
     """
-    cores = sorted(os.sched_getaffinity(0))
-    if processes > len(cores):
-        raise ValueError(f"{processes} processes of one core, and {len(cores)} core(s) may be used")
     context = multiprocessing.get_context("spawn")
     workers = []
-    for core in cores[:processes]:
+    for core in cores(processes):
         here, there = context.Pipe()
         process = context.Process(target=_scan, args=(core, crop, images, there), daemon=True)
         process.start()

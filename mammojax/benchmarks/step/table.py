@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+from mammojax.benchmarks.step.processes import cores
 from mammojax.settings import Settings, defaults, from_mapping, with_overrides
 
 _STUDY = {  # of a size at which what is shared out outweighs what every process does for itself, its start
@@ -36,25 +37,21 @@ class Shared(NamedTuple):
         return self.together / self.alone
 
 
-def shared(*, processes: int, patients: int, overrides: dict | None = None) -> Shared:
+def shared(*, processes: int, patients: int) -> Shared:
     """A cross-validation of phantoms, four films a patient that are made beforehand, three arms on four folds. Each time it
     is begun from nothing; the start of Python and what is compiled are in it.
 
-    processes: pinned to a core each. overrides: of the study's settings. Raises ValueError for more processes than cores,
-    RuntimeError where one fails.
+    processes: pinned to a core each. Raises ValueError for more processes than cores, RuntimeError where one fails.
     """
-    cores = sorted(os.sched_getaffinity(0))
-    if processes > len(cores):
-        raise ValueError(f"{processes} processes of one core, and {len(cores)} core(s) may be used")
-    study = {**_STUDY, "data.phantom.patients": patients, **(overrides or {})}
-    settings = with_overrides(from_mapping(defaults()), study)
+    own = cores(processes)
+    settings = with_overrides(from_mapping(defaults()), {**_STUDY, "data.phantom.patients": patients})
     with tempfile.TemporaryDirectory() as folder:
         settings = with_overrides(settings, {"data.source": f"{folder}/films"})
         _make_films(settings, Path(folder))
         return Shared(
             processes,
             *(
-                _seconds(with_overrides(settings, {"run": f"{folder}/by_{number}"}), cores[:number])
+                _seconds(with_overrides(settings, {"run": f"{folder}/by_{number}"}), own[:number])
                 for number in (1, processes)
             ),
         )
@@ -67,10 +64,10 @@ def _make_films(settings: Settings, folder: Path) -> None:
     sources("phantom", Path(settings.data.source), folder, options=phantom)
 
 
-def _seconds(settings: Settings, cores: Sequence[int]) -> float:
+def _seconds(settings: Settings, own: Sequence[int]) -> float:
     context = multiprocessing.get_context("spawn")
     began = time.perf_counter()
-    running = [context.Process(target=_crossval, args=(settings, core), daemon=True) for core in cores]
+    running = [context.Process(target=_crossval, args=(settings, core), daemon=True) for core in own]
     for process in running:
         process.start()
     for process in running:

@@ -15,7 +15,6 @@ from jax import lax
 
 from mammojax import settings
 from mammojax.errors import UserError
-from mammojax.losses.soft_partial import soft_mean
 from mammojax.models.classifiers.standardised import Standardised, flat_cells
 from mammojax.models.classifiers.top_share import mean_of_top
 from mammojax.models.layers import EXACT
@@ -94,7 +93,7 @@ class MultipleInstance(Standardised):
         if self.pool == "top":
             return self.bias[...] + mean_of_top(scores, some, self.share(progress))
         if self.pool == "lse":
-            return self.bias[...] + soft_mean(scores, some.astype(scores.dtype), self.temperature)
+            return self.bias[...] + _log_mean_exp(scores, some, self.temperature)
         if self.pool == "attention":
             scores = scores * jax.nn.softmax(attention, 1, where=some)
             return self.bias[...] + jnp.sum(scores, 1)
@@ -129,6 +128,21 @@ class MultipleInstance(Standardised):
             return jnp.where(tissue, scores, 0), jnp.where(tissue, attention, 0)
 
         return _over_bags(one)((cells, where, kept))
+
+
+def _log_mean_exp(scores: jax.Array, some: jax.Array, temperature: float) -> jax.Array:
+    """float32[b]: temperature * log of the mean of exp(score / temperature) over some of the cells, at least one a bag.
+
+    At high temperatures the logarithms of the sum and of the number are nearly one: there it is what exponentials are less
+    than the highest that is summed.
+    """
+    highest = lax.stop_gradient(jnp.max(scores, 1, where=some, initial=-jnp.inf))
+    below = jnp.where(some, scores - highest[:, None], 0) / temperature
+    number = jnp.sum(some, 1)
+    less = jnp.sum(jnp.expm1(below), 1) / number
+    far = jax.nn.logsumexp(below, 1, where=some) - jnp.log(number)
+    near = less > -0.5
+    return highest + temperature * jnp.where(near, jnp.log1p(jnp.where(near, less, 0)), far)
 
 
 def _some(where: jax.Array) -> jax.Array:
